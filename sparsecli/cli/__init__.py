@@ -1,0 +1,1 @@
+"""The program `sparse`: one thin file a command."""

@@ -1,0 +1,37 @@
+"""Audio in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Audio:
+    """A recording.
+
+    Attributes:
+        samples: float32 `[channels, samples]`, full scale is 1.
+        sample_rate: in Hz.
+        name: file name without folders; empty where there is none.
+        sha256: of the file; empty where there was none.
+    """
+
+    samples: NDArray[np.float32]
+    sample_rate: int
+    name: str = ""
+    sha256: str = ""
+
+    @property
+    def channels(self) -> int:
+        return self.samples.shape[0]
+
+    @property
+    def duration_s(self) -> float:
+        return self.samples.shape[1] / self.sample_rate
+
+    def mono(self) -> NDArray[np.float32]:
+        """The mean of the channels, float32 `[samples]`."""
+        return self.samples.mean(axis=0, dtype=np.float64).astype(np.float32)

@@ -1,0 +1,129 @@
+"""Events: the table that every command reads and writes, as plain numpy arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .columns import COLUMNS_OF_KIND, MODES_PER_ATOM, SILENT_DB
+
+FORMAT = "sparse-events"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of a set of events as a whole.
+
+    Attributes:
+        duration_s: length of the recording the events describe.
+        sample_rate: of that recording, in Hz.
+        channels: of that recording.
+        kind: which table of columns the events follow.
+        source_name: file name of the recording, without folders.
+        source_sha256: of the recording's file; empty where there was none.
+        seed: the `--seed` from which noise seeds were made.
+        settings: the settings of the command that made the events.
+        quality: figures reached, e.g. `snr_db`; names carry units.
+    """
+
+    duration_s: float
+    sample_rate: int
+    channels: int = 1
+    kind: str = "atoms"
+    source_name: str = ""
+    source_sha256: str = ""
+    seed: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
+    quality: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Events:
+    """A set of E events with C columns each.
+
+    Attributes:
+        header: see `Header`.
+        onset_s: float64 `[E]`, the first column, kept in double precision.
+        params: float32 `[E, C - 1]`, the other columns in the order of the table.
+        note: int32 `[E]`, groups events struck together; -1 where not grouped.
+        id: int64 `[E]`, unique names of the events.
+        noise_seed: uint64 `[E]`, key of each event's noise.
+        air: float32 `[channels, frames, 24]`, level of the noise floor in dB (see `synth/air.py`).
+    """
+
+    header: Header
+    onset_s: NDArray[np.float64]
+    params: NDArray[np.float32]
+    note: NDArray[np.int32]
+    id: NDArray[np.int64]
+    noise_seed: NDArray[np.uint64]
+    air: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.onset_s)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the C columns."""
+        return tuple(column.name for column in COLUMNS_OF_KIND[self.header.kind])
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """One column by name, float64 `[E]`. Raises ValueError for a name that the table lacks."""
+        index = self.columns.index(name)
+        return self.onset_s if index == 0 else self.params[:, index - 1].astype(np.float64)
+
+    def modes(self, quantity: str) -> NDArray[np.float64]:
+        """One quantity (`freq_hz`, `decay_s`, `level_db`, `phase_rad`) of all modes, float64 `[E, 3]`."""
+        name, _, unit = quantity.partition("_")
+        return np.stack([self.column(f"{name}{slot}_{unit}") for slot in range(1, MODES_PER_ATOM + 1)], axis=-1)
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers are in use: the cost that `--budget` caps. An unused slot or burst costs nothing."""
+        used_modes = int((self.modes("level_db") > SILENT_DB).sum())
+        used_bursts = int((self.column("noise_level_db") > SILENT_DB).sum())
+        return 2 * len(self) + 4 * used_modes + 2 * used_bursts + int((self.air > SILENT_DB).sum())
+
+    def take(self, rows: NDArray[Any]) -> Events:
+        """The events at `rows` (indices or a mask); the air stays."""
+        return replace(
+            self,
+            onset_s=self.onset_s[rows],
+            params=self.params[rows],
+            note=self.note[rows],
+            id=self.id[rows],
+            noise_seed=self.noise_seed[rows],
+        )
+
+
+def make_noise_seeds(seed: int, ids: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Noise seeds `[E]` from the run's seed and the events' numbers, never from the audio.
+
+    The two 32-bit halves are the key of the noise generator (`synth/noise.py`), which mixes them.
+    """
+    return np.uint64((seed & 0x1FFFFF) << 32) | (ids.astype(np.uint64) & np.uint64(0xFFFFFFFF))
+
+
+def events_from_columns(header: Header, columns: dict[str, NDArray[Any]], air: NDArray[Any]) -> Events:
+    """Events of consecutive ids from one array a column.
+
+    Args:
+        header: its kind says which columns there are, its seed makes the noise seeds.
+        columns: arrays `[E]` by column name, all of the kind's columns.
+        air: `[channels, frames, 24]` in dB; no frames where there is no air.
+    """
+    names = [column.name for column in COLUMNS_OF_KIND[header.kind]]
+    ids = np.arange(len(columns[names[0]]), dtype=np.int64)
+    return Events(
+        header=header,
+        onset_s=np.asarray(columns[names[0]], np.float64),
+        params=np.stack([np.asarray(columns[name], np.float32) for name in names[1:]], axis=-1),
+        note=np.full(len(ids), -1, np.int32),
+        id=ids,
+        noise_seed=make_noise_seeds(header.seed, ids),
+        air=np.asarray(air, np.float32),
+    )

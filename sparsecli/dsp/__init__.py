@@ -1,0 +1,1 @@
+"""Small pure signal functions: resampling, filter banks, metrics. Nothing here opens a file."""

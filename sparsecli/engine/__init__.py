@@ -1,0 +1,1 @@
+"""One public function a stage: values and settings in, a result out; no paths, no printing."""

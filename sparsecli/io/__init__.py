@@ -1,0 +1,1 @@
+"""Reading and writing: audio files and events files. Nothing differentiable, no torch."""

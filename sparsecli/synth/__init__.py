@@ -1,0 +1,1 @@
+"""Parameters to sound: modes, noise bursts, the air."""
