@@ -1,0 +1,1 @@
+"""Named configurations: TOML files that hold differences from the defaults only."""
