@@ -1,0 +1,66 @@
+"""Pure functions from events to events that act on all of them: pitch, time, gain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..core.columns import ATOM_COLUMNS, MAX_DECAY_S, MAX_FREQ_HZ, MAX_LEVEL_DB, SILENT_DB
+from ..core.events import Events
+from ..core.errors import SparseError
+
+_PLACE = {column.name: index - 1 for index, column in enumerate(ATOM_COLUMNS)}  # in `params`
+_FREQS = [place for name, place in _PLACE.items() if name.startswith("freq")]
+_DECAYS = [place for name, place in _PLACE.items() if name.startswith("decay")]
+_LEVELS = [place for name, place in _PLACE.items() if "level" in name]
+
+
+def shift_pitch(events: Events, semitones: float) -> Events:
+    """Every mode and burst moved by `semitones`; onsets, attacks, decays and the air stay.
+
+    A frequency beyond the table's range is silent anyway and is held at its end.
+    """
+    if semitones == 0:
+        return events
+    params = events.params.copy()
+    moved = [*_FREQS, _PLACE["noise_hz"]]
+    params[:, moved] = np.minimum(params[:, moved] * 2 ** (semitones / 12), MAX_FREQ_HZ)
+    return replace(events, params=params)
+
+
+def stretch_time(events: Events, factor: float) -> Events:
+    """Onsets, decays, the duration and the air's course times `factor`; attacks keep their sharpness."""
+    if factor == 1:
+        return events
+    params = events.params.copy()
+    params[:, _DECAYS] = np.minimum(params[:, _DECAYS] * factor, MAX_DECAY_S)
+    header = replace(events.header, duration_s=events.header.duration_s * factor)
+    return replace(events, header=header, params=params, onset_s=events.onset_s * factor,
+                   air=_stretch_air(events.air, header.duration_s, factor))
+
+
+def _stretch_air(air: np.ndarray, duration_s: float, factor: float) -> np.ndarray:
+    """Air `[channels, frames, 24]` read `factor` times slower: frame j of the result stands at (j + 0.5) / factor."""
+    frames = air.shape[1]
+    if frames == 0:
+        return air
+    place = np.clip((np.arange(max(1, round(duration_s))) + 0.5) / factor - 0.5, 0, frames - 1)
+    low = np.minimum(place.astype(np.int64), max(0, frames - 2))
+    part = (place - low)[None, :, None]
+    high = np.minimum(low + 1, frames - 1)
+    return (air[:, low] * (1 - part) + air[:, high] * part).astype(np.float32)
+
+
+def change_gain(events: Events, gain_db: float) -> Events:
+    """All levels, of modes, bursts and air, raised by `gain_db`; what is silent stays silent."""
+    if gain_db == 0:
+        return events
+    params = events.params.copy()
+    params[:, _LEVELS] = _raise_levels(params[:, _LEVELS], gain_db)
+    return replace(events, params=params, air=_raise_levels(events.air, gain_db))
+
+
+def _raise_levels(level_db: np.ndarray, gain_db: float) -> np.ndarray:
+    moved = np.clip(level_db + np.float32(gain_db), SILENT_DB, MAX_LEVEL_DB)
+    return np.where(level_db > SILENT_DB, moved, np.float32(SILENT_DB)).astype(np.float32)

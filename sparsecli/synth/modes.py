@@ -1,0 +1,137 @@
+"""Damped modes to sound: one strike sets several modes ringing.
+
+    x(t) = sum_m A_m E(u) e^{-d_m u} cos(2 pi f_m u + phi_m),   u = t - onset >= 0,   E(u) = (1 - e^{-u / attack})^2
+
+Never K oscillators on T samples: on blocks of N samples, with u = b N + n - lead,
+
+    e^{(-d + i w) u} = e^{(-d + i w) (b N - lead)} e^{(-d + i w) n},
+
+so an atom is a matrix product [B, 2 M] x [2 M, N] under its envelope, and atoms of like length are one batch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+BLOCK = 256  # samples; near the square root of a typical support, which balances the factors of the product
+SUPPORT_DB = 80.0  # an atom ends where all its modes are this far under their peaks
+NEPERS_PER_T60 = math.log(1000.0)  # 60 dB
+BATCH_SAMPLES = 1 << 22  # of all atoms of a batch together; bounds memory to some tens of MB
+STEEPEST = 80.0 / BLOCK  # nepers a sample: e^{d N} must stay finite in float32; a T60 of 22 samples
+
+
+@dataclass(frozen=True)
+class Modes:
+    """E strikes of M modes; any of the tensors may require gradients.
+
+    Attributes:
+        onset_s: float64 `[E]`.
+        attack_s: `[E]`.
+        freq_hz: `[E, M]`; a mode at or above the Nyquist frequency is silent.
+        decay_s: `[E, M]`, T60; a mode of 0 is silent.
+        amplitude: `[E, M]`, A of the formula; 0 for an unused slot.
+        phase_rad: `[E, M]`.
+    """
+
+    onset_s: Tensor
+    attack_s: Tensor
+    freq_hz: Tensor
+    decay_s: Tensor
+    amplitude: Tensor
+    phase_rad: Tensor
+
+    def take(self, rows: Tensor) -> Modes:
+        """The strikes at the indices `rows`."""
+        return Modes(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+
+def envelope_peak(attack_s: Tensor, decay_s: Tensor) -> Tensor:
+    """Maximum over u of E(u) e^{-d u}, the ratio of a mode's audible peak to its amplitude A.
+
+    With x = attack d the maximum lies at u = attack ln(1 + 2 / x) and is (2 / (2 + x))^2 (x / (2 + x))^x.
+
+    >>> round(float(envelope_peak(torch.tensor(1e-9), torch.tensor(1.0))), 6)  # no attack: the peak is A
+    1.0
+    """
+    x = attack_s * NEPERS_PER_T60 / decay_s.clamp(min=1e-9)
+    return (2 / (2 + x)).square() * torch.exp(-x * torch.log1p(2 / x.clamp(min=1e-12)))
+
+
+def audible_samples(modes: Modes, sample_rate: int) -> Tensor:
+    """Samples from the onset until all modes of a strike are 80 dB under their peaks, int64 `[E]`; 0 if none sounds."""
+    with torch.no_grad():
+        peak = envelope_peak(modes.attack_s[:, None], modes.decay_s).clamp(min=1e-30)
+        nepers = SUPPORT_DB * math.log(10) / 20 - torch.log(peak)  # from A, not from the peak
+        length_s = nepers * modes.decay_s / NEPERS_PER_T60
+        sounding = (modes.amplitude != 0) & (modes.decay_s > 0) & (modes.freq_hz < sample_rate / 2)
+        return torch.where(sounding, length_s * sample_rate, 0.0).amax(-1).ceil().long()
+
+
+def render_modes(modes: Modes, samples: int, sample_rate: int, start: int = 0) -> Tensor:
+    """The sum of all strikes over `[start, start + samples)`.
+
+    Args:
+        modes: E strikes.
+        samples: length of the result.
+        sample_rate: in Hz.
+        start: first sample; rendering in pieces equals rendering whole.
+
+    Returns:
+        float32 `[samples]`, on the device of `modes`.
+
+    Shape:
+        - Input: E strikes `[E]` and `[E, M]`
+        - Output: `[samples]`
+    """
+    device = modes.onset_s.device
+    grid_start = start // BLOCK  # block of the file's grid in which the result begins
+    blocks = -(-(start + samples) // BLOCK) - grid_start
+    out = torch.zeros(blocks, BLOCK, device=device)
+    length = audible_samples(modes, sample_rate)
+    onset = (modes.onset_s.detach() * sample_rate).floor().long()
+    first = torch.div(onset, BLOCK, rounding_mode="floor").clamp(min=grid_start)
+    last = torch.div(onset + length, BLOCK, rounding_mode="floor").clamp(max=grid_start + blocks - 1)
+    count = torch.where(length > 0, last - first + 1, 0).clamp(min=0)  # blocks to render  [E]
+    for rows, width in _batches(count):
+        sound = _render_batch(modes.take(rows), first[rows], width, sample_rate)  # [e, width, N]
+        place = first[rows][:, None] - grid_start + torch.arange(width, device=device)  # [e, width]
+        inside = place < blocks
+        out = out.index_add(0, place[inside], sound[inside])
+    return out.flatten()[start - grid_start * BLOCK :][:samples]
+
+
+def _batches(count: Tensor) -> list[tuple[Tensor, int]]:
+    """Indices of strikes of like length with the blocks each batch renders; lengths are rounded up to powers of two."""
+    batches = []
+    widths = torch.where(count > 0, 2 ** count.clamp(min=1).double().log2().ceil(), 0).long()
+    for width in sorted(set(widths.tolist()) - {0}):
+        rows = torch.nonzero(widths == width)[:, 0]
+        size = max(1, BATCH_SAMPLES // (width * BLOCK))
+        batches += [(chunk, min(width, int(count[chunk].max()))) for chunk in rows.split(size)]
+    return batches
+
+
+def _render_batch(modes: Modes, first: Tensor, width: int, sample_rate: int) -> Tensor:
+    """Sound of each strike on `width` blocks from its block `first`, float32 `[E, width, N]`."""
+    device = first.device
+    n = torch.arange(BLOCK, device=device, dtype=torch.float64)
+    onset = modes.onset_s.double() * sample_rate
+    since = (first[:, None] + torch.arange(width, device=device)) * BLOCK - onset[:, None]  # [E, width], float64
+    omega = 2 * math.pi * modes.freq_hz.double() / sample_rate  # [E, M]
+    damping = (NEPERS_PER_T60 / (modes.decay_s * sample_rate).clamp(min=1e-9)).clamp(max=STEEPEST)
+    silent = (modes.freq_hz >= sample_rate / 2) | (modes.decay_s <= 0)
+    amplitude = torch.where(silent, 0.0, modes.amplitude).float()
+    turn = omega[:, None] * since[..., None] + modes.phase_rad.double()[:, None]  # [E, width, M]
+    turn = torch.remainder(turn, 2 * math.pi).float()
+    fade = torch.exp(-damping[:, None] * since[..., None]).float() * amplitude[:, None]
+    left = torch.cat([fade * torch.cos(turn), fade * -torch.sin(turn)], dim=-1)  # [E, width, 2M]
+    swing = (omega[..., None] * n).float()  # [E, M, N]; below pi N, well within float32
+    inner = torch.exp(-damping[..., None] * n).float()
+    right = torch.cat([inner * torch.cos(swing), inner * torch.sin(swing)], dim=1)  # [E, 2M, N]
+    sound = torch.bmm(left, right)
+    elapsed = (since[..., None] + n).clamp(min=0).float()  # [E, width, N]
+    return sound * torch.expm1(-elapsed / (modes.attack_s * sample_rate).float()[:, None, None]).square()

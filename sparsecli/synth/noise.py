@@ -1,0 +1,118 @@
+"""Noise that can be played twice alike: a counter-based generator, and the bursts made from it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+NOISE_RATE = 44_100  # Hz; noise is drawn on this grid whatever rate is rendered, or on a multiple for faster sources
+_MASK = 0xFFFFFFFF
+
+
+def noise_rate(sample_rate: int) -> int:
+    """Rate of the grid on which the noise of a source is drawn: 44 100 Hz, doubled until it covers the source's band.
+
+    >>> noise_rate(22050), noise_rate(48000), noise_rate(96000)
+    (44100, 88200, 176400)
+    """
+    rate = NOISE_RATE
+    while rate < sample_rate:
+        rate *= 2
+    return rate
+
+
+def philox(counter: Tensor, key: Tensor) -> Tensor:
+    """Philox-4x32-10 (Salmon et al., Parallel random numbers: as easy as 1, 2, 3; SC 2011).
+
+    Args:
+        counter: int64 `[..., 4]`, values below 2^32.
+        key: int64 `[..., 2]`, values below 2^32; broadcast against `counter`.
+
+    Returns:
+        int64 `[..., 4]`, values below 2^32.
+    """
+    x0, x1, x2, x3 = counter.unbind(-1)
+    k0, k1 = key.unbind(-1)
+    for _ in range(10):
+        a, b = x0 * 0xD2511F53, x2 * 0xCD9E8D57  # wraps at 2^64 as unsigned products do: the bits are the same
+        x0, x1, x2, x3 = (b >> 32 & _MASK) ^ x1 ^ k0, b & _MASK, (a >> 32 & _MASK) ^ x3 ^ k1, a & _MASK
+        k0, k1 = k0 + 0x9E3779B9 & _MASK, k1 + 0xBB67AE85 & _MASK
+    return torch.stack(torch.broadcast_tensors(x0, x1, x2, x3), dim=-1)
+
+
+def white_noise(seeds: Tensor, start: int, samples: int) -> Tensor:
+    """White noise of mean 0 and variance 1, uniformly distributed: sample i depends on the seed and i alone.
+
+    Args:
+        seeds: int64 `[E]`; the bits of the unsigned seeds.
+        start: index of the first sample, not negative.
+        samples: how many.
+
+    Returns:
+        float32 `[E, samples]`.
+    """
+    first, last = start // 4, -(-(start + samples) // 4)
+    index = torch.arange(first, last, device=seeds.device)
+    zero = torch.zeros_like(index)
+    counter = torch.stack([index & _MASK, index >> 32, zero, zero], dim=-1)  # [G, 4]
+    key = torch.stack([seeds & _MASK, seeds >> 32 & _MASK], dim=-1)  # [E, 2]
+    words = philox(counter, key[:, None])  # [E, G, 4]
+    uniform = (words.flatten(1)[:, start - 4 * first :][:, :samples].float() + 0.5) * 2.0**-32  # (0, 1)
+    return (uniform - 0.5) * math.sqrt(12.0)
+
+
+# The rules that tie a burst's length and bandwidth to the atom's other numbers (docs/atom.md):
+BURST_ORDER = 0.25  # k of the gamma envelope (u / (k theta))^k e^(k - u / theta): a steep rise, an exponential decay
+BURST_DECAY = 4.0  # theta in attacks, so that the peak, at k theta, lies one attack after the onset
+BURST_BAND = 3.0  # centre frequency over the standard deviation of the Gaussian band: about 1.4 octaves at -6 dB
+BURST_LENGTH = 40.0  # attacks after which a burst is 80 dB under its peak: (40 / 1)^(1/4) e^(1/4 - 10) = -81 dB
+MAX_BURST_SAMPLES = 1 << 21
+
+
+def burst_envelope(elapsed_s: Tensor, attack_s: Tensor) -> Tensor:
+    """Gamma envelope of peak 1 at one attack after the onset; 0 before the onset. Shapes broadcast."""
+    x = elapsed_s.clamp(min=0) / (BURST_DECAY * attack_s)  # u / theta
+    return (x / BURST_ORDER).pow(BURST_ORDER) * torch.exp(BURST_ORDER - x)
+
+
+def burst_band(freq_hz: Tensor, noise_hz: Tensor) -> Tensor:
+    """Amplitude response of the Gaussian band around `noise_hz`. Shapes broadcast."""
+    return torch.exp(-0.5 * (BURST_BAND * (freq_hz / noise_hz - 1)).square())
+
+
+def render_bursts(
+    onset_s: Tensor, attack_s: Tensor, level_db: Tensor, noise_hz: Tensor, seeds: Tensor, samples: int, rate: int
+) -> Tensor:
+    """The sum of all noise bursts.
+
+    Args:
+        onset_s: float64 `[E]`.
+        attack_s: `[E]`.
+        level_db: `[E]`, RMS at the peak of the envelope in dB of full scale.
+        noise_hz: `[E]`, centre of the band.
+        seeds: int64 `[E]`.
+        samples: length of the result.
+        rate: of the noise grid (`noise_rate`), in Hz.
+
+    Returns:
+        float32 `[samples]`.
+    """
+    out = torch.zeros(samples, device=onset_s.device)
+    for e in range(len(onset_s)):
+        first = math.ceil(float(onset_s[e]) * rate)  # the first sample at or after the onset carries noise sample 0
+        length = min(MAX_BURST_SAMPLES, math.ceil(BURST_LENGTH * float(attack_s[e]) * rate) + 2)
+        begin, end = max(first, 0), min(first + length, samples)
+        if begin >= end:
+            continue
+        size = 1 << max(4, (length - 1).bit_length())
+        spectrum = torch.fft.rfft(white_noise(seeds[e : e + 1], 0, size)[0])
+        band = burst_band(torch.fft.rfftfreq(size, 1 / rate, device=out.device), noise_hz[e])
+        gain = band.square().mean().clamp(min=1e-12).rsqrt()  # to an expected RMS of 1
+        tone = torch.fft.irfft(spectrum * band * gain, n=size)[begin - first : end - first]
+        elapsed_s = (torch.arange(begin, end, device=out.device, dtype=torch.float64) / rate - onset_s[e]).float()
+        peak = torch.pow(10.0, level_db[e] / 20)
+        out = out.index_add(0, torch.arange(begin, end, device=out.device),
+                            peak * burst_envelope(elapsed_s, attack_s[e]) * tone)
+    return out
