@@ -6,6 +6,7 @@ Defaults, then a TOML file of differences, then the environment or `.env`, then 
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 import types
 import typing
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 from .errors import SparseError
 
 S = TypeVar("S")
+ENVIRONMENT = ("AUDIO_PATH", "PORT", "IMPULSE_RESPONSE_PATH", "S3_BUCKET")  # what `.env.example` tells of
 
 
 def read_config(name_or_path: str, stage: str) -> dict[str, Any]:
@@ -39,6 +41,21 @@ def read_config(name_or_path: str, stage: str) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise SparseError(name_or_path, f"[{stage}] is not a table")
     return table
+
+
+def read_environment(kind: type[Any], dotenv_path: str = ".env") -> dict[str, str]:
+    """Settings that the environment or a `.env` file names: those of `ENVIRONMENT` that `kind` has as a field.
+
+    A variable fills the field of its name in lower case. Real variables win over the file, and empty ones do not count.
+    """
+    names = {entry.name for entry in fields(kind)}
+    known = [variable for variable in ENVIRONMENT if variable.lower() in names]
+    if not known:
+        return {}
+    from dotenv import dotenv_values
+
+    found = {**dotenv_values(dotenv_path), **os.environ}
+    return {variable.lower(): value for variable in known if (value := found.get(variable))}
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
@@ -92,8 +109,19 @@ def _convert(name: str, value: Any, hint: Any) -> Any:
     try:
         if hint is bool and isinstance(value, str):
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[value.lower()]
-        if hint is int and float(value) != int(float(value)):
+        if isinstance(value, bool) and hint in (int, float):
             raise ValueError
-        return hint(float(value)) if hint is int else hint(value)
+        return _whole(value) if hint is int else hint(value)
     except (ValueError, TypeError, KeyError, OverflowError):
         raise SparseError(name, f"{value!r} is not a {hint.__name__}") from None
+
+
+def _whole(value: Any) -> int:
+    """`64`, `"64"`, `64.0` and `"6.4e1"` are whole numbers; raises ValueError for others."""
+    try:
+        return int(str(value))  # exact for large ones
+    except ValueError:
+        number = float(value)
+        if number != int(number):
+            raise
+        return int(number)

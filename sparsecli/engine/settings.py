@@ -1,0 +1,102 @@
+"""Settings of the stages: a dataclass each, the only place where their defaults and ranges stand. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sparsecli.core.columns import MAX_FREQ_HZ, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+MAX_ATOMS = 100_000
+MAX_SNR_DB = 150.0  # what float32 samples can tell from a perfect copy
+MIN_BANDWIDTH_HZ = 20.0  # the lowest audible tone
+SEEDS = 2**21  # a noise key holds 21 bits of the seed (`core.events.make_noise_seeds`)
+MAX_PITCH_SHIFT_SEMITONES = 96.0  # eight octaves: more than the audible range
+MAX_TIME_STRETCH = 100.0
+MAX_GAIN_DB = 120.0
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Settings of `fit`.
+
+    Attributes:
+        atoms: density: this many atoms for each 1.486 s of audio.
+        snr_db: stop once the coherent part reaches this SNR; None: no such goal.
+        budget: hard cap on the numbers in use for each 1.486 s, air included; None: no cap.
+        seconds: stop after this much time; None: no limit. The one rule that gives up identical bytes.
+        bandwidth_hz: modes are searched up to here.
+        seed: of the noise bursts.
+        device: where torch works; `auto` takes the fastest there is.
+        newcomers: atoms added in a round to each 1.486 s, at most.
+        newcomer_steps: steps that refine newcomers by themselves.
+        partial_steps: steps after each further mode of a newcomer.
+        sweep_steps: steps over all atoms of a stretch after newcomers.
+        polish_rounds: passes over all stretches at the end.
+        polish_steps: steps in each of them, at most.
+    """
+
+    atoms: int = 64
+    snr_db: float | None = None
+    budget: int | None = None
+    seconds: float | None = None
+    bandwidth_hz: float = 11025.0
+    seed: int = 0
+    device: Device = "auto"
+    newcomers: int = 4
+    newcomer_steps: int = 6
+    partial_steps: int = 4
+    sweep_steps: int = 2
+    polish_rounds: int = 2
+    polish_steps: int = 12
+
+    def __post_init__(self) -> None:
+        check_range("--atoms", self.atoms, 1, MAX_ATOMS)
+        check_range("--snr", self.snr_db, 0, MAX_SNR_DB, "dB")
+        check_range("--budget", self.budget, 1, None)
+        check_range("--seconds", self.seconds, 0, None, "s")
+        check_range("--bandwidth", self.bandwidth_hz, MIN_BANDWIDTH_HZ, MAX_FREQ_HZ, "Hz")
+        check_range("--seed", self.seed, 0, SEEDS - 1)
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """Settings of `render`.
+
+    Attributes:
+        sample_rate: in Hz; None: the source's.
+        pitch_shift_semitones: of all modes; the air stays.
+        time_stretch: factor on all times; 2 is twice as long.
+        gain_db: added to all levels.
+        noise: False leaves out air and bursts: the coherent part.
+        device: where torch works; `auto` takes the fastest there is.
+    """
+
+    sample_rate: int | None = None
+    pitch_shift_semitones: float = 0.0
+    time_stretch: float = 1.0
+    gain_db: float = 0.0
+    noise: bool = True
+    device: Device = "auto"
+
+    def __post_init__(self) -> None:
+        check_range("--sample-rate", self.sample_rate, MIN_SAMPLE_RATE, MAX_SAMPLE_RATE, "Hz")
+        most = MAX_PITCH_SHIFT_SEMITONES
+        check_range("--pitch-shift", self.pitch_shift_semitones, -most, most, "semitones")
+        check_range("--time-stretch", self.time_stretch, 1 / MAX_TIME_STRETCH, MAX_TIME_STRETCH)
+        check_range("--gain", self.gain_db, -MAX_GAIN_DB, MAX_GAIN_DB, "dB")
+
+
+def check_range(option: str, value: float | None, low: float, high: float | None, unit: str = "") -> None:
+    """Raise ValueError, naming the option that cures it, unless `value` is None or lies in [low, high].
+
+    >>> check_range("--atoms", 0, 1, 100)
+    Traceback (most recent call last):
+    ValueError: --atoms 0 is out of range; give 1 to 100
+    """
+    if value is None or (low <= value < float("inf") and (high is None or value <= high)):
+        return
+    wanted = f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
+    raise ValueError(f"{option} {value:g} is out of range; give {wanted} {unit}".rstrip())

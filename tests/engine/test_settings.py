@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sparsecli.engine.settings import SEEDS, FitSettings, RenderSettings
+
+BAD = [
+    (FitSettings(), "atoms", 0, "--atoms"),
+    (FitSettings(), "snr_db", -1.0, "--snr"),
+    (FitSettings(), "snr_db", float("nan"), "--snr"),
+    (FitSettings(), "budget", 0, "--budget"),
+    (FitSettings(), "seconds", -0.1, "--seconds"),
+    (FitSettings(), "seconds", float("inf"), "--seconds"),
+    (FitSettings(), "bandwidth_hz", 1.0, "--bandwidth"),
+    (FitSettings(), "seed", -1, "--seed"),
+    (FitSettings(), "seed", SEEDS, "--seed"),
+    (RenderSettings(), "sample_rate", 999, "--sample-rate"),
+    (RenderSettings(), "pitch_shift_semitones", 97.0, "--pitch-shift"),
+    (RenderSettings(), "time_stretch", 0.0, "--time-stretch"),
+    (RenderSettings(), "gain_db", float("nan"), "--gain"),
+]
+
+
+@pytest.mark.parametrize(("settings", "name", "value", "option"), BAD)
+def test_out_of_range_names_the_option(settings: FitSettings | RenderSettings, name: str, value: float, option: str):
+    with pytest.raises(ValueError, match=f"{option} .* is out of range; give "):
+        replace(settings, **{name: value})
+
+
+def test_no_goal_is_in_range():
+    assert FitSettings(snr_db=None, budget=None, seconds=None) == FitSettings()
