@@ -20,7 +20,9 @@ MIN_ONSET_S = -2.0
 MAX_ONSET_S = 86400.0
 MIN_ATTACK_S, MAX_ATTACK_S = 2e-4, 10.0
 MAX_DECAY_S = 600.0
-MAX_FREQ_HZ = 192_000.0
+MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1000, 384_000  # in Hz
+MAX_CHANNELS = 64
+MAX_FREQ_HZ = MAX_SAMPLE_RATE / 2
 MAX_LEVEL_DB = 60.0
 PI = 3.1415928  # the float32 above pi, so that a phase of pi stays in range after rounding
 
@@ -55,7 +57,7 @@ ATOM_COLUMNS: tuple[Column, ...] = (
     Column("onset_s", "s", MIN_ONSET_S, MAX_ONSET_S, "linear", "start of the event, from the start of the recording"),
     Column("attack_s", "s", MIN_ATTACK_S, MAX_ATTACK_S, "log", "time constant of the rise, shared by all modes"),
     *(column for slot in range(1, MODES_PER_ATOM + 1) for column in _mode(slot)),
-    Column("noise_level_db", "dBFS", SILENT_DB, MAX_LEVEL_DB, "linear", "peak RMS level of the noise burst; -200: none"),
+    Column("noise_level_db", "dBFS", SILENT_DB, MAX_LEVEL_DB, "linear", "peak RMS level of the burst; -200: none"),
     Column("noise_hz", "Hz", 0.0, MAX_FREQ_HZ, "log", "centre frequency of the noise burst"),
 )
 
