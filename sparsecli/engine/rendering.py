@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -66,13 +64,17 @@ def render_noise(events: Events, samples: int, rate: int, device: torch.device) 
     header = events.header
     grid = noise_rate(header.sample_rate)
     length = max(1, round(samples * grid / rate))
-    noise = render_air(tensor(events.air[0], device), header.seed << 40 | AIR_SEED << 32, length, grid,
-                       header.sample_rate / 2)
+    noise = render_air(
+        tensor(events.air[0], device), header.seed << 40 | AIR_SEED << 32, length, grid, header.sample_rate / 2
+    )
     bursts = events.take(events.column("noise_level_db") > SILENT_DB)
     if len(bursts):
         noise = noise + render_bursts(
             *(tensor(bursts.column(name), device) for name in ("onset_s", "attack_s", "noise_level_db", "noise_hz")),
-            torch.from_numpy(bursts.noise_seed.view(np.int64)).to(device), length, grid)
+            torch.from_numpy(bursts.noise_seed.view(np.int64)).to(device),
+            length,
+            grid,
+        )
     out = resample(noise.float().cpu().numpy(), grid, rate)
     return np.pad(out, (0, max(0, samples - len(out))))[:samples]
 

@@ -36,6 +36,7 @@ class FitSettings:
         sweep_steps: steps over all atoms of a stretch after newcomers.
         polish_rounds: passes over all stretches at the end.
         polish_steps: steps in each of them, at most.
+        price: of a number, as a share of what the description length asks.
     """
 
     atoms: int = 64
@@ -51,6 +52,7 @@ class FitSettings:
     sweep_steps: int = 2
     polish_rounds: int = 2
     polish_steps: int = 12
+    price: float = 0.25
 
     def __post_init__(self) -> None:
         check_range("--atoms", self.atoms, 1, MAX_ATOMS)

@@ -8,7 +8,6 @@ import numpy as np
 
 from ..core.columns import ATOM_COLUMNS, MAX_DECAY_S, MAX_FREQ_HZ, MAX_LEVEL_DB, SILENT_DB
 from ..core.events import Events
-from ..core.errors import SparseError
 
 _PLACE = {column.name: index - 1 for index, column in enumerate(ATOM_COLUMNS)}  # in `params`
 _FREQS = [place for name, place in _PLACE.items() if name.startswith("freq")]
@@ -36,8 +35,13 @@ def stretch_time(events: Events, factor: float) -> Events:
     params = events.params.copy()
     params[:, _DECAYS] = np.minimum(params[:, _DECAYS] * factor, MAX_DECAY_S)
     header = replace(events.header, duration_s=events.header.duration_s * factor)
-    return replace(events, header=header, params=params, onset_s=events.onset_s * factor,
-                   air=_stretch_air(events.air, header.duration_s, factor))
+    return replace(
+        events,
+        header=header,
+        params=params,
+        onset_s=events.onset_s * factor,
+        air=_stretch_air(events.air, header.duration_s, factor),
+    )
 
 
 def _stretch_air(air: np.ndarray, duration_s: float, factor: float) -> np.ndarray:

@@ -7,8 +7,6 @@ interpolated linearly in dB, over time between frames and over ERB-rate between 
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 

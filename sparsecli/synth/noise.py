@@ -113,6 +113,7 @@ def render_bursts(
         tone = torch.fft.irfft(spectrum * band * gain, n=size)[begin - first : end - first]
         elapsed_s = (torch.arange(begin, end, device=out.device, dtype=torch.float64) / rate - onset_s[e]).float()
         peak = torch.pow(10.0, level_db[e] / 20)
-        out = out.index_add(0, torch.arange(begin, end, device=out.device),
-                            peak * burst_envelope(elapsed_s, attack_s[e]) * tone)
+        out = out.index_add(
+            0, torch.arange(begin, end, device=out.device), peak * burst_envelope(elapsed_s, attack_s[e]) * tone
+        )
     return out
