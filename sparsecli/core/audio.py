@@ -26,12 +26,15 @@ class Audio:
 
     @property
     def channels(self) -> int:
-        return self.samples.shape[0]
+        """How many channels."""
+        return int(self.samples.shape[0])
 
     @property
     def duration_s(self) -> float:
-        return self.samples.shape[1] / self.sample_rate
+        """Length in seconds."""
+        return int(self.samples.shape[1]) / self.sample_rate
 
     def mono(self) -> NDArray[np.float32]:
         """The mean of the channels, float32 `[samples]`."""
-        return self.samples.mean(axis=0, dtype=np.float64).astype(np.float32)
+        mean: NDArray[np.float64] = self.samples.mean(axis=0, dtype=np.float64)
+        return mean.astype(np.float32)

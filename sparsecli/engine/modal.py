@@ -256,9 +256,8 @@ def gram(atoms: Atoms, samples: int, m: Tensor, n: Tensor, conjugate: bool = Tru
     scale = torch.exp(zm * lead_m[:, None])[:, :, None] * torch.exp(zn * lead_n[:, None])[:, None, :]
     i0, i1, i2 = i0 * scale, i1 * scale, i2 * scale
     a, b = lead_m[:, None, None], lead_n[:, None, None]
-    both = torch.stack(
-        [i0, a * i0 + i1, b * i0 + i1, a * b * i0 + (a + b) * i1 + i2], dim=1
-    )  # [P, 4: 00 10 01 11, 3, 3]
+    moments = [i0, a * i0 + i1, b * i0 + i1, a * b * i0 + (a + b) * i1 + i2]  # of 1, u, u', u u'
+    both = torch.stack(moments, dim=1)  # [P, 4, 3, 3]
     ramped = (0, 1, 1, 0)
     out = torch.empty(len(m), 4, 4, dtype=poles.dtype, device=poles.device)
     for p in range(4):

@@ -8,6 +8,7 @@ that stretch and the next, and what rings beyond is carried over into the residu
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -99,7 +100,7 @@ def make_stretches(samples: int, rate: int) -> list[Stretch]:
     edges = [round(index * blocks / count) for index in range(count + 1)]
     return [
         Stretch(begin, end, max(0, begin - 2 * MARGIN), min(blocks, end + math.ceil(length)))
-        for begin, end in zip(edges, edges[1:], strict=False)
+        for begin, end in itertools.pairwise(edges)
     ]
 
 

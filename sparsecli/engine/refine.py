@@ -1,8 +1,8 @@
 """Second-order refinement: Levenberg-Marquardt steps on all parameters of a group of atoms at once.
 
-The step solves (J^T J + lambda diag(J^T J)) delta = J^T r with the residual r taken exactly, sample by sample, and J^T J
-in closed form (`modal.normal_matrix`), which costs a few milliseconds for 64 atoms. Steps are accepted only where the
-energy of the residual falls, so an approximate J^T J costs speed, never truth.
+The step solves (J^T J + lambda diag(J^T J)) delta = J^T r with the residual r taken exactly, sample by sample, and
+J^T J in closed form (`modal.normal_matrix`), which costs a few milliseconds for 64 atoms. Steps are accepted only where
+the energy of the residual falls, so an approximate J^T J costs speed, never truth.
 """
 
 from __future__ import annotations
@@ -91,11 +91,7 @@ def solve_amplitudes(atoms: Atoms, target: Tensor, samples: int, ridge: float = 
 
     Two rounds, because the matrix is an integral and the gradient a sum: the second removes what that difference left.
     """
-    shared = 2 * len(atoms)
-    rows = (shared + 4 * torch.arange(len(atoms.owner), device=target.device)[:, None]).add(
-        torch.arange(2, device=target.device)
-    )
-    index = rows.flatten()
+    index = _amplitude_rows(atoms)
     atoms = replace(atoms, amp=torch.zeros_like(atoms.amp))
     matrix = normal_matrix(atoms, samples)[index][:, index]
     for _ in range(2):
@@ -112,11 +108,7 @@ def mode_gains(atoms: Atoms, samples: int) -> Tensor:
     With G the Gram matrix of all 2K amplitude functions and a mode's block of its inverse P, leaving the mode out costs
     c^T P^-1 c (the Schur complement).
     """
-    shared = 2 * len(atoms)
-    count = len(atoms.owner)
-    index = (
-        shared + 4 * torch.arange(count, device=atoms.amp.device)[:, None] + torch.arange(2, device=atoms.amp.device)
-    ).flatten()
+    count, index = len(atoms.owner), _amplitude_rows(atoms)
     matrix = normal_matrix(atoms, samples)[index][:, index]
     scale = matrix.diagonal().clamp(min=1e-300).rsqrt()
     matrix = matrix * scale[:, None] * scale + 1e-9 * torch.eye(len(index), dtype=matrix.dtype, device=matrix.device)
@@ -124,6 +116,11 @@ def mode_gains(atoms: Atoms, samples: int) -> Tensor:
     blocks = inverse.view(count, 2, count, 2).diagonal(dim1=0, dim2=2).permute(2, 0, 1)  # [K, 2, 2]
     amp = torch.view_as_real(atoms.amp)
     return torch.einsum("ki,kij,kj->k", amp, torch.linalg.inv(blocks), amp).clamp(min=0)
+
+
+def _amplitude_rows(atoms: Atoms) -> Tensor:
+    """Where the real and imaginary amplitudes stand in the vector of all parameters, int64 `[2K]`."""
+    return positions(atoms)[:, :2].flatten()
 
 
 def cut(signal: Tensor, samples: int) -> Tensor:

@@ -12,7 +12,7 @@ from ..core.events import Events
 from ..dsp.resample import resample
 from ..synth.air import render_air
 from ..synth.modes import Modes, envelope_peak, render_modes
-from ..synth.noise import noise_rate, render_bursts
+from ..synth.noise import Bursts, noise_rate, render_bursts
 from .devices import choose_device
 from .settings import RenderSettings
 from .transforms import change_gain, shift_pitch, stretch_time
@@ -69,14 +69,20 @@ def render_noise(events: Events, samples: int, rate: int, device: torch.device) 
     )
     bursts = events.take(events.column("noise_level_db") > SILENT_DB)
     if len(bursts):
-        noise = noise + render_bursts(
-            *(tensor(bursts.column(name), device) for name in ("onset_s", "attack_s", "noise_level_db", "noise_hz")),
-            torch.from_numpy(bursts.noise_seed.view(np.int64)).to(device),
-            length,
-            grid,
-        )
+        noise = noise + render_bursts(bursts_of(bursts, device), length, grid)
     out = resample(noise.float().cpu().numpy(), grid, rate)
     return np.pad(out, (0, max(0, samples - len(out))))[:samples]
+
+
+def bursts_of(events: Events, device: torch.device) -> Bursts:
+    """The events' noise bursts as tensors on `device`."""
+    return Bursts(
+        onset_s=tensor(events.onset_s, device),
+        attack_s=tensor(events.column("attack_s"), device),
+        level_db=tensor(events.column("noise_level_db"), device),
+        noise_hz=tensor(events.column("noise_hz"), device),
+        seeds=torch.from_numpy(events.noise_seed.view(np.int64)).to(device),
+    )
 
 
 def tensor(values: np.ndarray, device: torch.device) -> Tensor:

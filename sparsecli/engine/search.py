@@ -123,11 +123,12 @@ def _window(shape: Shape, samples: int, device: torch.device) -> Tensor:
     length = int(min(samples, DECAY_TIMES / shape.damping + 3 * shape.attack))
     u = torch.arange(length, dtype=torch.float64)
     window = (1 - torch.exp(-u / shape.attack)).square() * torch.exp(-shape.damping * u)
-    return (window / window.norm()).float().to(device)
+    unit: Tensor = window / window.norm()
+    return unit.float().to(device)
 
 
 def pick(candidates: list[Candidate], count: int, least_gain: float) -> list[Candidate]:
-    """The best `count` candidates of which no two are near each other, above `least_gain`, by non-maximum suppression."""
+    """The best `count` candidates above `least_gain` of which no two are near each other."""
     chosen: list[Candidate] = []
     for candidate in candidates:
         if len(chosen) == count or candidate.gain < max(least_gain, WEAKEST * candidates[0].gain):

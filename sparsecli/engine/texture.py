@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -54,7 +55,7 @@ def fit_air(residual: Tensor, rate: int) -> Tensor:
         begin = max(0, int((frame / AIR_FRAMES_PER_S - REACH_S) * rate))
         end = int(((frame + 1) / AIR_FRAMES_PER_S + REACH_S) * rate) if frame < frames - 1 else len(residual)
         density, freq_hz = power_density(residual[begin:end], rate)
-        for band, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+        for band, (low, high) in enumerate(itertools.pairwise(edges)):
             inside = (freq_hz >= low) & (freq_hz < high)
             if not bool(inside.any()):  # a band narrower than a bin
                 inside = (

@@ -66,5 +66,6 @@ def change_gain(events: Events, gain_db: float) -> Events:
 
 
 def _raise_levels(level_db: np.ndarray, gain_db: float) -> np.ndarray:
-    moved = np.clip(level_db + np.float32(gain_db), SILENT_DB, MAX_LEVEL_DB)
-    return np.where(level_db > SILENT_DB, moved, np.float32(SILENT_DB)).astype(np.float32)
+    moved = np.clip(level_db + gain_db, SILENT_DB, MAX_LEVEL_DB)
+    raised: np.ndarray = np.where(level_db > SILENT_DB, moved, SILENT_DB)
+    return raised.astype(np.float32)

@@ -111,7 +111,7 @@ def _batches(count: Tensor) -> list[tuple[Tensor, int]]:
     for width in sorted(set(widths.tolist()) - {0}):
         rows = torch.nonzero(widths == width)[:, 0]
         size = max(1, BATCH_SAMPLES // (width * BLOCK))
-        batches += [(chunk, min(width, int(count[chunk].max()))) for chunk in rows.split(size)]
+        batches += [(chunk, min(width, int(count[chunk].max()))) for chunk in torch.split(rows, size)]
     return batches
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ def philox(counter: Tensor, key: Tensor) -> Tensor:
         a, b = x0 * 0xD2511F53, x2 * 0xCD9E8D57  # wraps at 2^64 as unsigned products do: the bits are the same
         x0, x1, x2, x3 = (b >> 32 & _MASK) ^ x1 ^ k0, b & _MASK, (a >> 32 & _MASK) ^ x3 ^ k1, a & _MASK
         k0, k1 = k0 + 0x9E3779B9 & _MASK, k1 + 0xBB67AE85 & _MASK
-    return torch.stack(torch.broadcast_tensors(x0, x1, x2, x3), dim=-1)
+    return torch.stack([x0, x1, x2, x3], dim=-1)
 
 
 def white_noise(seeds: Tensor, start: int, samples: int) -> Tensor:
@@ -82,38 +83,48 @@ def burst_band(freq_hz: Tensor, noise_hz: Tensor) -> Tensor:
     return torch.exp(-0.5 * (BURST_BAND * (freq_hz / noise_hz - 1)).square())
 
 
-def render_bursts(
-    onset_s: Tensor, attack_s: Tensor, level_db: Tensor, noise_hz: Tensor, seeds: Tensor, samples: int, rate: int
-) -> Tensor:
-    """The sum of all noise bursts.
+@dataclass(frozen=True)
+class Bursts:
+    """E noise bursts.
 
-    Args:
+    Attributes:
         onset_s: float64 `[E]`.
         attack_s: `[E]`.
         level_db: `[E]`, RMS at the peak of the envelope in dB of full scale.
         noise_hz: `[E]`, centre of the band.
-        seeds: int64 `[E]`.
-        samples: length of the result.
-        rate: of the noise grid (`noise_rate`), in Hz.
-
-    Returns:
-        float32 `[samples]`.
+        seeds: int64 `[E]`, the bits of the unsigned seeds.
     """
-    out = torch.zeros(samples, device=onset_s.device)
-    for e in range(len(onset_s)):
-        first = math.ceil(float(onset_s[e]) * rate)  # the first sample at or after the onset carries noise sample 0
-        length = min(MAX_BURST_SAMPLES, math.ceil(BURST_LENGTH * float(attack_s[e]) * rate) + 2)
-        begin, end = max(first, 0), min(first + length, samples)
-        if begin >= end:
-            continue
-        size = 1 << max(4, (length - 1).bit_length())
-        spectrum = torch.fft.rfft(white_noise(seeds[e : e + 1], 0, size)[0])
-        band = burst_band(torch.fft.rfftfreq(size, 1 / rate, device=out.device), noise_hz[e])
-        gain = band.square().mean().clamp(min=1e-12).rsqrt()  # to an expected RMS of 1
-        tone = torch.fft.irfft(spectrum * band * gain, n=size)[begin - first : end - first]
-        elapsed_s = (torch.arange(begin, end, device=out.device, dtype=torch.float64) / rate - onset_s[e]).float()
-        peak = torch.pow(10.0, level_db[e] / 20)
-        out = out.index_add(
-            0, torch.arange(begin, end, device=out.device), peak * burst_envelope(elapsed_s, attack_s[e]) * tone
-        )
+
+    onset_s: Tensor
+    attack_s: Tensor
+    level_db: Tensor
+    noise_hz: Tensor
+    seeds: Tensor
+
+
+def render_bursts(bursts: Bursts, samples: int, rate: int) -> Tensor:
+    """The sum of all noise bursts over `samples` of the noise grid of `rate` Hz (`noise_rate`), float32 `[samples]`."""
+    out = torch.zeros(samples, device=bursts.onset_s.device)
+    for e in range(len(bursts.onset_s)):
+        begin, sound = _render_burst(bursts, e, samples, rate)
+        if len(sound):
+            out = out.index_add(0, torch.arange(begin, begin + len(sound), device=out.device), sound)
     return out
+
+
+def _render_burst(bursts: Bursts, e: int, samples: int, rate: int) -> tuple[int, Tensor]:
+    """First sample and sound of one burst, as far as it lies in `[0, samples)`."""
+    onset_s, attack_s, device = bursts.onset_s[e], bursts.attack_s[e], bursts.onset_s.device
+    first = math.ceil(float(onset_s) * rate)  # the first sample at or after the onset carries noise sample 0
+    length = min(MAX_BURST_SAMPLES, math.ceil(BURST_LENGTH * float(attack_s) * rate) + 2)
+    begin, end = max(first, 0), min(first + length, samples)
+    if begin >= end:
+        return begin, torch.zeros(0, device=device)
+    size = 1 << max(4, (length - 1).bit_length())
+    spectrum = torch.fft.rfft(white_noise(bursts.seeds[e : e + 1], 0, size)[0])
+    band = burst_band(torch.fft.rfftfreq(size, 1 / rate, device=device), bursts.noise_hz[e]).float()
+    gain = band.square().mean().clamp(min=1e-12).rsqrt()  # to an expected RMS of 1
+    noise = torch.fft.irfft(spectrum * band * gain, n=size)[begin - first : end - first]
+    elapsed_s = (torch.arange(begin, end, device=device, dtype=torch.float64) / rate - onset_s).float()
+    peak = torch.pow(10.0, bursts.level_db[e] / 20)
+    return begin, (peak * burst_envelope(elapsed_s, attack_s) * noise).float()
