@@ -29,5 +29,7 @@ def test_out_of_range_names_the_option(settings: FitSettings | RenderSettings, n
         replace(settings, **{name: value})
 
 
-def test_no_goal_is_in_range():
+@pytest.mark.parametrize("settings", [FitSettings, RenderSettings])
+def test_the_defaults_are_in_range_and_none_is_no_limit(settings: type):
+    assert settings() == settings()
     assert FitSettings(snr_db=None, budget=None, seconds=None) == FitSettings()

@@ -1,0 +1,56 @@
+"""The program `sparse`: its commands by name."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from sparsecli import __version__
+from sparsecli.core.errors import SparseError
+
+from . import compare, fit, info, render
+from .console import Console
+
+app = typer.Typer(
+    name="sparse",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("fit", no_args_is_help=True)(fit.fit_command)
+app.command("render", no_args_is_help=True)(render.render_command)
+app.command("info", no_args_is_help=True)(info.info_command)
+app.command("compare", no_args_is_help=True)(compare.compare_command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sparse {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Turn a recording into a small table of events that can be read, edited and played again.
+
+    - is standard input or output. Data goes to standard output, the rest to standard error.
+
+    Exit codes: 0 all done, 1 some input failed, 2 usage, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Run `sparse` with the arguments of the process and exit."""
+    try:
+        app(prog_name="sparse")
+    except SparseError as error:  # standard output cannot be written; whoever closes a pipe knows it
+        if not isinstance(error.__cause__, BrokenPipeError):
+            Console().fail(error)
+        sys.exit(1)

@@ -1,0 +1,183 @@
+"""`sparse fit`: recordings to events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from sparsecli.engine.settings import FitSettings
+
+from . import options
+from .console import Console, Progress, print_json, speed, spoken
+from .interrupts import Interrupts
+from .options import settings_from, usage_errors
+from .outputs import check_extensions, check_outputs, check_writable, make_folder, plan_outputs
+from .runner import Record, run_each
+
+if TYPE_CHECKING:
+    from sparsecli.core.audio import Audio
+    from sparsecli.core.events import Events
+    from sparsecli.engine import fitting
+    from sparsecli.io.events_file import EventsFormat
+
+FORMATS = ("npz", "json", "csv")
+EXTENSIONS = (".npz", ".json", ".csv")
+
+setting = partial(options.setting, FitSettings)
+Inputs = Annotated[list[str], typer.Argument(metavar="IN", help="Recordings; - is standard input.")]
+Output = Annotated[str | None, options.output("Events file (.npz, .json, .csv), folder, or -.")]
+Atoms = Annotated[int | None, setting("atoms", "--atoms", "N", "Atoms for each 1.486 s of audio.")]
+Snr = Annotated[float | None, setting("snr_db", "--snr", "DB", "Stop once this SNR is reached.")]
+Budget = Annotated[int | None, setting("budget", "--budget", "NUMBERS", "At most so many numbers for each 1.486 s.")]
+Seconds = Annotated[float | None, setting("seconds", "--seconds", "S", "Stop after this much time.")]
+Bandwidth = Annotated[float | None, setting("bandwidth_hz", "--bandwidth", "HZ", "Search modes up to this frequency.")]
+Start = Annotated[float, typer.Option("--start", metavar="S", help="Leave out so much of the beginning.")]
+Duration = Annotated[float | None, typer.Option("--duration", metavar="S", help="Fit only this much.")]
+Residual = Annotated[
+    str | None,
+    typer.Option("--residual", metavar="WAV", help="Also write the recording minus its rendering; mono, float."),
+]
+Seed = Annotated[int | None, setting("seed", "--seed", "N", "Seed of the noise bursts.")]
+Format = Annotated[str | None, options.file_format(FORMATS)]
+KeepPartial = Annotated[
+    bool, typer.Option("--keep-partial", help="After Ctrl-C, write what is found so far (a second one kills).")
+]
+
+
+def fit_command(
+    context: typer.Context,
+    inputs: Inputs,
+    output: Output = None,
+    atoms: Atoms = None,
+    snr_db: Snr = None,
+    budget: Budget = None,
+    seconds: Seconds = None,
+    bandwidth_hz: Bandwidth = None,
+    start_s: Start = 0.0,
+    duration_s: Duration = None,
+    residual: Residual = None,
+    seed: Seed = None,
+    device: options.Device = None,
+    config: options.Config = None,
+    assignments: options.Set = None,
+    file_format: Format = None,
+    keep_partial: KeepPartial = False,
+    overwrite: options.Overwrite = False,
+    jobs: options.Jobs = 1,
+    as_json: options.Json = False,
+    progress: options.ShowProgress = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Fit events to recordings: atoms that start, ring and decay, and the air behind them.
+
+    Several channels are folded to mono.
+
+    Without -o, song.wav becomes song.npz in the current folder.
+    """
+    console = Console(quiet, progress)
+    with usage_errors(console):
+        settings = settings_from(context, FitSettings, "fit", config, assignments)
+        options.check_choice("--format", file_format, FORMATS)
+        outputs = plan_outputs(inputs, output, f".{file_format or FORMATS[0]}")
+        residuals = plan_outputs(inputs, residual, ".residual.wav") if residual else []
+        check_outputs(inputs, outputs + residuals)
+        check_extensions(outputs, EXTENSIONS, file_format)
+        check_extensions(residuals, [".wav"])
+        options.check_json(as_json, outputs + residuals)
+        make_folder(inputs, output)
+        make_folder(inputs, residual)
+    beside: list[str | None] = [*residuals] or [None] * len(inputs)
+    chosen, excerpt_s = cast("EventsFormat | None", file_format), (start_s, duration_s)
+    tasks = [
+        FitTask(*places, chosen, settings, excerpt_s, overwrite) for places in zip(inputs, outputs, beside, strict=True)
+    ]
+    run_each(fit_one, tasks, console, print_json if as_json else None, jobs, keep_partial)
+
+
+@dataclass(frozen=True)
+class FitTask:
+    """One recording to fit, and where to write what."""
+
+    input: str
+    output: str
+    residual: str | None
+    file_format: EventsFormat | None
+    settings: FitSettings
+    excerpt_s: tuple[float, float | None]
+    overwrite: bool
+
+
+def fit_one(task: FitTask, console: Console, interrupts: Interrupts) -> Record:
+    """Read, fit and write one recording; returns what `--json` prints."""
+    for path in filter(None, (task.output, task.residual)):
+        check_writable(path, task.overwrite)
+    from sparsecli.engine.fitting import fit
+    from sparsecli.io.audio import read_audio
+    from sparsecli.io.events_file import save_events
+
+    audio = read_audio(task.input, *task.excerpt_s)
+    if audio.channels > 1:
+        console.say(task.input, f"its {audio.channels} channels are folded to mono")
+    with console.progress(task.input) as progress:
+        result = fit(audio, task.settings, _reporting(progress, interrupts))
+    save_events(task.output, result.events, overwrite=task.overwrite, file_format=task.file_format)
+    if task.residual is not None:
+        _write_residual(task, audio, result.events)
+    record = _record(task, result)
+    console.say(task.input, _summary(record))
+    return record
+
+
+def _reporting(progress: Progress, interrupts: Interrupts) -> Callable[[fitting.Progress], bool]:
+    def report(state: fitting.Progress) -> bool:
+        progress.update(state.done_s, state.total_s, f"{state.atoms} atoms, SNR {state.snr_db:.1f} dB")
+        return not interrupts.requested
+
+    return report
+
+
+def _write_residual(task: FitTask, audio: Audio, events: Events) -> None:
+    """The recording minus the full rendering, as float samples, which nothing can clip."""
+    from dataclasses import replace
+
+    from sparsecli.engine.rendering import render
+    from sparsecli.engine.settings import RenderSettings
+    from sparsecli.io.audio import write_audio
+
+    assert task.residual is not None
+    rendered = render(events, RenderSettings(sample_rate=audio.sample_rate, device=task.settings.device)).mono()
+    samples = audio.mono()  # [samples]
+    length = min(len(samples), len(rendered))
+    samples[:length] -= rendered[:length]
+    write_audio(task.residual, replace(audio, samples=samples[None]), bit_depth="float", overwrite=task.overwrite)
+
+
+def _record(task: FitTask, result: fitting.FitResult) -> Record:
+    events = result.events
+    return {
+        "input": task.input,
+        "output": task.output,
+        "events": len(events),
+        "numbers": events.numbers,
+        "duration_s": events.header.duration_s,
+        "seconds": result.seconds,
+        "complete": result.complete,
+        "quality": dict(events.header.quality),
+    }
+
+
+def _summary(record: dict[str, Any]) -> str:
+    quality = record["quality"]
+    snr, log_mel = (quality.get(name) for name in ("snr_db", "log_mel_db"))
+    parts = [
+        f"{record['events']} atoms, {record['numbers']} numbers",
+        f"SNR {snr:.1f} dB" if snr is not None else "no SNR (silence)",
+        f"log-mel {log_mel:.1f} dB" if log_mel is not None else "",
+        f"{record['seconds']:.1f} s ({speed(record['duration_s'], record['seconds'])})",
+        "" if record["complete"] else "ended early",
+    ]
+    return f"{spoken(record['output'], 'output')}: {', '.join(filter(None, parts))}"

@@ -1,0 +1,142 @@
+"""`sparse info`: what an events file holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sparsecli.core.columns import COLUMNS_OF_KIND, SILENT_DB, STRETCH_S
+from sparsecli.core.errors import SparseError
+
+from . import options
+from .console import Console, print_json, print_table
+from .interrupts import Interrupts
+from .options import usage_errors
+from .outputs import check_outputs
+from .runner import Record, run_each
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sparsecli.core.events import Events
+
+
+def info_command(
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="IN", help="Events files; - is standard input.", show_default=False)
+    ] = None,
+    columns: Annotated[bool, typer.Option("--columns", help="Print what the numbers of an event mean.")] = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Print what events files hold: counts, ranges, source, settings and the quality reached.
+
+    --columns prints the table of columns instead, of every kind where no file is named.
+    """
+    console = Console(quiet)
+    if columns and not inputs:
+        for kind in COLUMNS_OF_KIND:
+            (print_json if as_json else _print_columns)(_columns(kind))
+        return
+    with usage_errors(console):
+        if not inputs:
+            raise SparseError("", "no events file is named", "name one, - for standard input, or give --columns")
+        check_outputs(inputs, [])
+    tasks = [InfoTask(name, columns) for name in inputs]
+    show = print_json if as_json else _print_columns if columns else _print_info
+    run_each(info_one, tasks, console, show)
+
+
+@dataclass(frozen=True)
+class InfoTask:
+    """One file to describe, or the columns of its kind."""
+
+    input: str
+    columns: bool
+
+
+def info_one(task: InfoTask, console: Console, interrupts: Interrupts) -> Record:
+    """Read one file; returns what `--json` prints."""
+    from sparsecli.io.events_file import load_events
+
+    events = load_events(task.input)
+    return _columns(events.header.kind) if task.columns else {"input": task.input, **describe(events)}
+
+
+def describe(events: Events) -> Record:
+    """Counts, ranges and header of events, in numbers that JSON can hold. A range is None where nothing is in it."""
+    used = events.modes("level_db") > SILENT_DB  # [E, 3]
+    bursts = events.column("noise_level_db") > SILENT_DB  # [E]
+    header = asdict(events.header)
+    stretches = max(1.0, events.header.duration_s / STRETCH_S)
+    ranges = {name: _range(events.modes(name)[used]) for name in ("freq_hz", "decay_s", "level_db")}
+    return {
+        "kind": header.pop("kind"),
+        "events": len(events),
+        "modes": int(used.sum()),
+        "bursts": int(bursts.sum()),
+        "numbers": events.numbers,
+        "numbers_per_stretch": events.numbers / stretches,
+        **header,
+        "ranges": {
+            "onset_s": _range(events.onset_s),
+            "attack_s": _range(events.column("attack_s")),
+            **ranges,
+            "noise_hz": _range(events.column("noise_hz")[bursts]),
+            "noise_level_db": _range(events.column("noise_level_db")[bursts]),
+        },
+        "air": {
+            "channels": events.air.shape[0],
+            "frames": events.air.shape[1],
+            "bands": events.air.shape[2],
+            "level_db": _range(events.air[events.air > SILENT_DB]),
+        },
+    }
+
+
+def _range(values: NDArray[np.floating[Any]]) -> list[float] | None:
+    return [float(values.min()), float(values.max())] if values.size else None
+
+
+def _columns(kind: str) -> Record:
+    return {"kind": kind, "columns": [asdict(column) for column in COLUMNS_OF_KIND[kind]]}
+
+
+def _print_columns(record: Record) -> None:
+    heading = ("column", "unit", "from", "to", "scale", "meaning")
+    keys = ("name", "unit", "low", "high", "scale", "meaning")
+    rows = [
+        [f"{column[key]:g}" if key in ("low", "high") else column[key] for key in keys] for column in record["columns"]
+    ]
+    print_table([heading, *rows], title=f"columns of kind {record['kind']}")
+
+
+def _print_info(record: Record) -> None:
+    air = record["air"]
+    rows = [
+        ("kind", record["kind"]),
+        ("events", f"{record['events']} with {record['modes']} modes and {record['bursts']} noise bursts"),
+        ("numbers in use", f"{record['numbers']}, {record['numbers_per_stretch']:.0f} for each {STRETCH_S:.3f} s"),
+        ("duration", f"{record['duration_s']:.3f} s"),
+        ("source", f"{record['source_name'] or 'unnamed'}, {record['channels']} ch, {record['sample_rate']} Hz"),
+        ("source sha256", record["source_sha256"] or "unknown"),
+        ("seed", str(record["seed"])),
+        *((name, _range_text(low_high)) for name, low_high in record["ranges"].items()),
+        ("air", f"{air['channels']} x {air['frames']} x {air['bands']} levels, {_range_text(air['level_db'])} dB"),
+        ("quality", _pairs(record["quality"])),
+        ("settings", _pairs(record["settings"])),
+    ]
+    print_table(rows, title=record["input"])
+
+
+def _range_text(low_high: Sequence[float] | None) -> str:
+    return "none" if low_high is None else f"{low_high[0]:.5g} to {low_high[1]:.5g}"
+
+
+def _pairs(values: dict[str, Any]) -> str:
+    texts = [f"{key}={value:.5g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items()]
+    return ", ".join(texts) or "none"

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sparsecli.core.columns import ATOM_COLUMNS
+
+
+def test_a_table_of_what_is_there(invoke, events):
+    result = invoke("info", events("a.npz", source_name="song.wav"))
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = dict(line.split("  ", 1) for line in result.stdout.splitlines()[1:])
+    lines = {key: value.strip() for key, value in lines.items()}
+    assert result.stdout.startswith("a.npz\n")
+    assert lines["events"] == "2 with 2 modes and 0 noise bursts"
+    assert lines["numbers in use"] == "36, 36 for each 1.486 s"  # 2 x (2 + 4), and 24 of the air
+    assert lines["freq_hz"] == "300 to 600"
+    assert lines["source"] == "song.wav, 1 ch, 22050 Hz"
+    assert lines["quality"] == "snr_db=12.5"
+    assert lines["noise_hz"] == "none"
+
+
+def test_json_holds_the_same(invoke, events):
+    record = json.loads(invoke("info", events("a.json"), "--json").stdout)
+    assert (record["input"], record["events"], record["numbers"], record["duration_s"]) == ("a.json", 2, 36, 0.25)
+    assert record["ranges"]["level_db"] == [-12, -12] and record["ranges"]["noise_level_db"] is None
+    assert record["air"] == {"channels": 1, "frames": 1, "bands": 24, "level_db": [-80, -80]}
+    assert (record["quality"], record["settings"]) == ({"snr_db": 12.5}, {"atoms": 64})
+
+
+def test_no_events_at_all(invoke, events):
+    record = json.loads(invoke("info", events("a.npz", count=0), "--json").stdout)
+    assert (record["events"], record["ranges"]["onset_s"]) == (0, None)
+
+
+def test_one_object_for_each_file(invoke, events):
+    result = invoke("info", "--json", events("a.npz"), "missing.npz", events("b.npz"))
+    assert result.exit_code == 1
+    assert [json.loads(line)["input"] for line in result.stdout.splitlines()] == ["a.npz", "b.npz"]
+    assert result.stderr == "sparse: missing.npz: no such file\n"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_table_of_columns(invoke, events, named: bool):
+    args = ["info", "--columns", *([events("a.npz")] if named else [])]
+    lines = invoke(*args).stdout.splitlines()
+    assert lines[0] == "columns of kind atoms"
+    assert [line.split()[0] for line in lines[2:]] == [column.name for column in ATOM_COLUMNS]
+    record = json.loads(invoke(*args, "--json").stdout)
+    assert [column["unit"] for column in record["columns"]] == [column.unit for column in ATOM_COLUMNS]
+
+
+def test_nothing_named_is_a_usage_error(invoke):
+    result = invoke("info", "--json")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("sparse: no events file is named; ")
+
+
+def test_a_recording_is_no_events_file(invoke, tone, tmp_path: Path):
+    (tmp_path / "folder").mkdir()
+    result = invoke("info", tone("a.wav"), "folder")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        "sparse: a.wav: is a recording, not events; make events of it with: sparse fit",
+        "sparse: folder: is a folder; name the files in it",
+    ]

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+
+def test_the_source_s_rate_and_length(invoke, events, tmp_path: Path):
+    result = invoke("render", events("song.npz"))
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "sparse: song.npz: song.wav: 2 events, 0.25 s, 1 channel, 22050 Hz\n"
+    info = soundfile.info(tmp_path / "song.wav")
+    assert (info.samplerate, info.duration, info.subtype) == (22050, pytest.approx(0.25, abs=1e-4), "PCM_16")
+
+
+def test_the_recording_itself_is_kept(invoke, events, tone, tmp_path: Path):
+    sha256 = hashlib.sha256((tmp_path / tone("song.wav")).read_bytes()).hexdigest()
+    before = (tmp_path / "song.wav").read_bytes()
+    assert invoke("render", events("song.npz", source_name="song.wav", source_sha256=sha256)).exit_code == 0
+    assert (tmp_path / "song.render.wav").exists()
+    assert invoke("render", "song.npz", "--overwrite").exit_code == 0
+    assert (tmp_path / "song.wav").read_bytes() == before
+
+
+def test_a_recording_of_unknown_bytes_is_known_by_its_name(invoke, events, tone, tmp_path: Path):
+    tone("song.wav")
+    assert invoke("render", events("song.npz", source_name="song.wav")).exit_code == 0
+    assert (tmp_path / "song.render.wav").exists()
+
+
+def test_an_earlier_rendering_is_in_the_way(invoke, events):
+    events("song.npz", source_name="song.wav", source_sha256="0" * 64)
+    assert invoke("render", "song.npz").exit_code == 0
+    again = invoke("render", "song.npz")
+    assert (again.exit_code, again.stderr) == (1, "sparse: song.wav: exists already; use --overwrite\n")
+    assert invoke("render", "song.npz", "--overwrite").exit_code == 0
+
+
+def test_options_reach_the_renderer(invoke, events, tmp_path: Path):
+    args = ["--sample-rate", "8000", "--time-stretch", "2", "--gain", "-6", "--no-noise", "--pitch-shift", "-12"]
+    result = invoke("render", events("song.npz", count=1), "--json", *args)
+    record = json.loads(result.stdout)
+    assert (record["sample_rate"], record["duration_s"]) == (8000, pytest.approx(0.5))
+    samples, _ = soundfile.read(tmp_path / "song.wav")
+    spectrum = np.abs(np.fft.rfft(samples))
+    assert np.argmax(spectrum) * 8000 / len(samples) == pytest.approx(
+        150, abs=2
+    )  # an octave under 300 Hz; bins of 2 Hz
+
+
+def test_settings_from_weakest_to_strongest(invoke, events, tmp_path: Path):
+    (tmp_path / "mine.toml").write_text("[render]\nsample_rate = 8000\ntime_stretch = 2\ngain_db = -20\n")
+    args = ["--config", "mine.toml", "--set", "time_stretch=3", "--set", "gain-db=-10", "--gain", "-3", "--json"]
+    record = json.loads(invoke("render", events("song.npz", level_db=0), *args).stdout)
+    assert (record["sample_rate"], record["duration_s"]) == (8000, pytest.approx(0.75))
+
+
+@pytest.mark.parametrize(
+    ("bit_depth", "name", "subtype"),
+    [("16", "a.wav", "PCM_16"), ("24", "a.wav", "PCM_24"), ("float", "a.wav", "FLOAT"), ("24", "a.flac", "PCM_24")],
+)
+def test_bit_depths(invoke, events, tmp_path: Path, bit_depth: str, name: str, subtype: str):
+    assert invoke("render", events("song.npz"), "-o", name, "--bit-depth", bit_depth).exit_code == 0
+    assert soundfile.info(tmp_path / name).subtype == subtype
+
+
+def test_a_peak_over_full_scale_lowers_the_whole(invoke, events, tmp_path: Path):
+    result = invoke("render", events("song.npz", level_db=12, count=1), "--json")
+    peak = json.loads(result.stdout)["peak"]
+    assert peak > 2  # the rendering's own
+    assert (
+        f"its peak of {peak:.3f} is over full scale: {-20 * np.log10(peak):.2f} dB of gain is applied" in result.stderr
+    )
+    assert "--clip" in result.stderr
+    samples, _ = soundfile.read(tmp_path / "song.wav")
+    assert 0.999 < np.abs(samples).max() <= 1
+
+
+def test_or_is_clipped_where_asked_for(invoke, events, tmp_path: Path):
+    invoke("render", events("song.npz", level_db=12, count=1), "-o", "float.wav", "--bit-depth", "float")
+    result = invoke("render", "song.npz", "--clip")
+    whole, _ = soundfile.read(tmp_path / "float.wav", dtype="float32")
+    clipped, _ = soundfile.read(tmp_path / "song.wav", dtype="float32")
+    assert f"{int((np.abs(whole) > 1).sum())} samples over full scale are clipped" in result.stderr
+    np.testing.assert_allclose(clipped, np.clip(whole, -1, 1), atol=2**-15)
+
+
+@pytest.mark.parametrize("args", [["--bit-depth", "float"], ["--format", "ogg"]])
+def test_or_is_kept_where_the_format_can(invoke, events, args: list[str]):
+    result = invoke("render", events("song.npz", level_db=12), *args)
+    assert result.exit_code == 0 and "full scale" not in result.stderr
+
+
+def test_the_format_names_the_output(invoke, events, tmp_path: Path):
+    assert invoke("render", events("song.npz"), "--format", "flac").exit_code == 0
+    assert soundfile.info(tmp_path / "song.flac").format == "FLAC"
+
+
+def test_several_inputs_into_a_folder(invoke, events, names):
+    result = invoke("render", events("a.npz"), "missing.npz", events("b.json"), "-o", "out/new")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[1] == "sparse: missing.npz: no such file"
+    assert names() == ["a.npz", "b.json", "out", "out/new", "out/new/a.wav", "out/new/b.wav"]
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["a.npz", "a.json"], "a.wav: would be written twice, for a.npz and a.json; run them apart"),
+        (["a.npz", "-o", "a.npz"], "a.npz: is an input, and would be written over; name another place with -o"),
+        (["a.npz", "-o", "a.xyz"], "a.xyz: has no extension known here; end it with one of .wav .wave .flac .ogg .oga"),
+        (["a.npz", "--bit-depth", "8"], "--bit-depth 8: is not a choice; choose one of 16, 24, float"),
+        (["a.npz", "--format", "mp3"], "--format mp3: is not a choice; choose one of wav, flac, ogg"),
+        (["a.npz", "--device", "tpu"], "device: 'tpu' is not a choice; choose one of auto, cpu, cuda, mps"),
+        (["a.npz", "--time-stretch", "0"], "--time-stretch 0 is out of range; give 0.01 to 100"),
+        (["a.npz", "--set", "gian_db=1"], "gian_db: unknown setting; the nearest known one is gain_db"),
+        (["a.npz", "--set", "gain_db"], "--set gain_db: no value; write --set key=value"),
+        (["a.npz", "--config", "none"], "none: no such configuration; named ones are "),
+        (["a.npz", "-o", "-", "--json"], "--json: standard output already takes the result; give -o FILE"),
+        (["a.npz", "a.json", "-o", "-"], "-: cannot take the results of 2 inputs; name a folder"),
+        (["a.npz", "-o", "a.json/"], "a.json/: cannot be created (File exists); name another folder"),
+    ],
+)
+def test_usage_errors_before_anything_starts(invoke, events, names, args: list[str], line: str):
+    events("a.npz")
+    events("a.json")
+    result = invoke("render", *args)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"sparse: {line}") and result.stderr.count("\n") == 1
+    assert names() == ["a.json", "a.npz"]
+
+
+def test_a_folder_that_is_not_there(invoke, events):
+    result = invoke("render", events("a.npz"), "-o", "nowhere/a.wav")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "sparse: nowhere/a.wav: its folder does not exist; create the folder first\n",
+    )
+
+
+def test_quiet(invoke, events):
+    result = invoke("render", events("a.npz"), "--quiet")
+    assert (result.exit_code, result.output) == (0, "")
