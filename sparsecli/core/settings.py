@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from .errors import SparseError
 
 S = TypeVar("S")
+_NAME_OF_TYPE = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 ENVIRONMENT = ("AUDIO_PATH", "PORT", "IMPULSE_RESPONSE_PATH", "S3_BUCKET")  # what `.env.example` tells of
 
 
@@ -113,7 +114,7 @@ def _convert(name: str, value: Any, hint: Any) -> Any:
             raise ValueError
         return _whole(value) if hint is int else hint(value)
     except (ValueError, TypeError, KeyError, OverflowError):
-        raise SparseError(name, f"{value!r} is not a {hint.__name__}") from None
+        raise SparseError(name, f"{value!r} is not {_NAME_OF_TYPE.get(hint, hint)}") from None
 
 
 def _whole(value: Any) -> int:

@@ -119,7 +119,7 @@ def test_an_existing_output_is_known_before_the_work(invoke, tone, events, names
         (["a.wav", "--snr", "nan"], "--snr nan is out of range; give 0 to 150 dB"),
         (["a.wav", "--seed", "2097152"], "--seed 2.09715e+06 is out of range"),
         (["a.wav", "--set", "atmos=3"], "atmos: unknown setting; the nearest known one is atoms"),
-        (["a.wav", "--set", "atoms=few"], "atoms: 'few' is not a int"),
+        (["a.wav", "--set", "atoms=few"], "atoms: 'few' is not a whole number"),
         (["a.wav", "--config", "bad.toml"], "bad.toml: not a readable TOML file"),
         (["a.wav", "--config", "odd.toml"], "atmos: unknown setting; the nearest known one is atoms"),
     ],
