@@ -1,0 +1,129 @@
+"""The package from Python: arrays and settings in, results out. All of it is at hand as `sparsecli.<name>`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .core.audio import Audio
+from .core.columns import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
+from .core.errors import SparseError
+from .core.events import Events, Header
+from .dsp.quality import Quality
+from .engine import comparing
+from .engine.comparing import Comparison
+from .engine.settings import FitSettings, RenderSettings
+from .io.audio import read_audio, write_audio
+from .io.events_file import load_events, save_events
+
+if TYPE_CHECKING:  # they bring torch, which whoever only reads events can do without
+    from .engine.fitting import FitResult, Progress
+
+__all__ = [
+    "Audio", "Comparison", "Events", "FitSettings", "Header", "Quality", "RenderSettings", "SparseError",
+    "compare", "fit", "load", "read_audio", "render", "save", "write_audio",
+]  # fmt: skip
+
+
+def fit(
+    recording: Audio | ArrayLike,
+    sample_rate: int | None = None,
+    settings: FitSettings | None = None,
+    on_progress: Callable[[Progress], bool] | None = None,
+    **changes: Any,
+) -> FitResult:
+    """Fit events to a recording; more than one channel is folded to mono.
+
+    Args:
+        recording: an `Audio`, or samples `[samples]` or `[channels, samples]` with full scale at 1.
+        sample_rate: of samples, in Hz; an `Audio` knows its own.
+        settings: the defaults where not given.
+        on_progress: told how far the fit has come; returning False ends it with what is found so far.
+        **changes: settings by name, over those of `settings`: `fit(x, 44100, atoms=32, snr_db=20.0)`.
+
+    Returns:
+        The events, with the figures reached in `result.events.header.quality`.
+
+    Raises:
+        ValueError: no sample rate, samples of no such shape or not finite, or a setting out of range.
+        TypeError: no such setting.
+    """
+    from .engine import fitting
+
+    return fitting.fit(as_audio(recording, sample_rate), replace(settings or FitSettings(), **changes), on_progress)
+
+
+def render(events: Events, settings: RenderSettings | None = None, **changes: Any) -> Audio:
+    """The sound of a set of events; it may exceed full scale.
+
+    Args:
+        events: of kind `atoms`.
+        settings: the defaults where not given: the source's sample rate, pitch and tempo.
+        **changes: settings by name, over those of `settings`: `render(events, pitch_shift_semitones=2)`.
+
+    Raises:
+        ValueError: a setting out of range.
+        TypeError: no such setting.
+    """
+    from .engine import rendering
+
+    return rendering.render(events, replace(settings or RenderSettings(), **changes))
+
+
+def compare(reference: Audio | ArrayLike, estimate: Audio | ArrayLike, sample_rate: int | None = None) -> Comparison:
+    """How alike two recordings are, over the part that both have.
+
+    Different numbers of channels are folded to mono, and a different rate is resampled to the reference's; the result
+    says so in its `notices`.
+
+    Args:
+        reference: an `Audio`, or samples `[samples]` or `[channels, samples]`.
+        estimate: likewise.
+        sample_rate: of samples, in Hz; an `Audio` knows its own.
+
+    Raises:
+        ValueError: no sample rate, or samples of no such shape, not finite or none.
+
+    >>> tone = np.sin(np.arange(22050) * 0.1)
+    >>> round(compare(tone, 0.9 * tone, 22050).quality.snr_db, 3)
+    20.0
+    """
+    return comparing.compare(as_audio(reference, sample_rate), as_audio(estimate, sample_rate))
+
+
+def load(path: str | os.PathLike[str]) -> Events:
+    """Read an events file, NPZ or JSON; everything in it is checked. Raises SparseError."""
+    return load_events(path)
+
+
+def save(path: str | os.PathLike[str], events: Events, overwrite: bool = False) -> None:
+    """Write an events file, `.npz`, `.json` or `.csv` by its name. Raises SparseError."""
+    save_events(path, events, overwrite=overwrite)
+
+
+def as_audio(recording: Audio | ArrayLike, sample_rate: int | None = None) -> Audio:
+    """Samples `[samples]` or `[channels, samples]` as an `Audio`, which is returned as it is.
+
+    Raises:
+        ValueError: no sample rate or another than an `Audio` has, or samples of no such shape, not finite or none.
+
+    >>> as_audio(np.zeros((2, 4800)), 48000).duration_s
+    0.1
+    """
+    if isinstance(recording, Audio):
+        if sample_rate not in (None, recording.sample_rate):
+            raise ValueError(f"the recording has {recording.sample_rate} Hz, not {sample_rate}")
+        return recording
+    samples = np.atleast_2d(np.asarray(recording, np.float32))
+    if sample_rate is None or not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
+        raise ValueError(f"give the sample rate of the samples, {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz")
+    if samples.ndim != 2 or not samples.size or len(samples) > MAX_CHANNELS:
+        raise ValueError(f"samples are [samples] or [channels, samples], not {np.shape(recording)}")
+    if not np.isfinite(samples).all():
+        raise ValueError("samples that are not finite")
+    return Audio(samples, sample_rate)
