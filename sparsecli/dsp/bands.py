@@ -11,7 +11,7 @@ def erb_rate(freq_hz: float) -> float:
     """ERB-rate of a frequency (Glasberg and Moore 1990): equivalent rectangular bandwidths below it.
 
     >>> round(erb_rate(1000.0), 2)
-    15.57
+    15.62
     """
     return 21.4 * math.log10(1 + freq_hz / 229)
 
@@ -40,6 +40,7 @@ def interpolate(place: Tensor, values: Tensor) -> Tensor:
     Returns:
         `[P, ...]`.
 
+    >>> import torch
     >>> interpolate(torch.tensor([-1.0, 0.5, 9.0]), torch.tensor([1.0, 3.0])).tolist()
     [1.0, 2.0, 3.0]
     """

@@ -2,11 +2,12 @@
 
     x(t) = sum_m A_m E(u) e^{-d_m u} cos(2 pi f_m u + phi_m),   u = t - onset >= 0,   E(u) = (1 - e^{-u / attack})^2
 
-Never K oscillators on T samples: on blocks of N samples, with u = b N + n - lead,
+Never K oscillators on T samples: on blocks of N samples that begin with the first one after the onset,
 
-    e^{(-d + i w) u} = e^{(-d + i w) (b N - lead)} e^{(-d + i w) n},
+    e^{(-d + i w) u} = e^{(-d + i w) (b N + lag)} e^{(-d + i w) n},   u = b N + lag + n,   0 <= lag, n; lag < 1 sample,
 
-so an atom is a matrix product [B, 2 M] x [2 M, N] under its envelope, and atoms of like length are one batch.
+so an atom is a matrix product [B, 2 M] x [2 M, N] under its envelope. Atoms of like length are one batch, on blocks
+that all share: each of those holds the end of one own block and the start of the next, a product [B, 4 M] x [4 M, N].
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ BLOCK = 256  # samples; near the square root of a typical support, which balance
 SUPPORT_DB = 80.0  # an atom ends where all its modes are this far under their peaks
 NEPERS_PER_T60 = math.log(1000.0)  # 60 dB
 BATCH_SAMPLES = 1 << 22  # of all atoms of a batch together; bounds memory to some tens of MB
-STEEPEST = 80.0 / BLOCK  # nepers a sample: e^{d N} must stay finite in float32; a T60 of 22 samples
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def render_modes(modes: Modes, samples: int, sample_rate: int, start: int = 0) -
     for rows, width in _batches(count):
         sound = _render_batch(modes.take(rows), first[rows], width, sample_rate)  # [e, width, N]
         place = first[rows][:, None] - grid_start + torch.arange(width, device=device)  # [e, width]
-        inside = place < blocks
+        inside = (place < blocks) & (place < first[rows][:, None] - grid_start + count[rows][:, None])
         out = out.index_add(0, place[inside], sound[inside])
     return out.flatten()[start - grid_start * BLOCK :][:samples]
 
@@ -118,20 +118,29 @@ def _batches(count: Tensor) -> list[tuple[Tensor, int]]:
 def _render_batch(modes: Modes, first: Tensor, width: int, sample_rate: int) -> Tensor:
     """Sound of each strike on `width` blocks from its block `first`, float32 `[E, width, N]`."""
     device = first.device
-    n = torch.arange(BLOCK, device=device, dtype=torch.float64)
+    n = torch.arange(BLOCK, device=device)
     onset = modes.onset_s.double() * sample_rate
-    since = (first[:, None] + torch.arange(width, device=device)) * BLOCK - onset[:, None]  # [E, width], float64
+    head = onset.detach().ceil().long()  # first sample at or after the onset
+    lead = torch.remainder(head, BLOCK)[:, None]  # of the own blocks against the shared ones  [E, 1]
+    own = (first * BLOCK)[:, None] + lead + torch.arange(-1, width, device=device) * BLOCK  # starts  [E, width + 1]
+    since = (own - onset[:, None])[..., None]  # [E, width + 1, 1], float64
+    begun = own[..., None] >= head[:, None, None]
+    since = torch.where(begun, since, 0.0)
     omega = 2 * math.pi * modes.freq_hz.double() / sample_rate  # [E, M]
-    damping = (NEPERS_PER_T60 / (modes.decay_s * sample_rate).clamp(min=1e-9)).clamp(max=STEEPEST)
+    damping = NEPERS_PER_T60 / (modes.decay_s.double() * sample_rate).clamp(min=1e-9)
     silent = (modes.freq_hz >= sample_rate / 2) | (modes.decay_s <= 0)
     amplitude = torch.where(silent, 0.0, modes.amplitude).float()
-    turn = omega[:, None] * since[..., None] + modes.phase_rad.double()[:, None]  # [E, width, M]
-    turn = torch.remainder(turn, 2 * math.pi).float()
-    fade = torch.exp(-damping[:, None] * since[..., None]).float() * amplitude[:, None]
-    left = torch.cat([fade * torch.cos(turn), fade * -torch.sin(turn)], dim=-1)  # [E, width, 2M]
-    swing = (omega[..., None] * n).float()  # [E, M, N]; below pi N, well within float32
-    inner = torch.exp(-damping[..., None] * n).float()
+    turn = torch.remainder(omega[:, None] * since + modes.phase_rad.double()[:, None], 2 * math.pi).float()
+    fade = torch.exp(-damping[:, None] * since).float() * (amplitude[:, None] * begun)  # [E, width + 1, M]
+    left = torch.cat([fade * torch.cos(turn), fade * -torch.sin(turn)], dim=-1)  # [E, width + 1, 2M]
+    within = torch.remainder(n - lead, BLOCK)[:, None]  # place in the own block of each n  [E, 1, N]
+    swing = torch.remainder(omega[..., None] * within, 2 * math.pi).float()  # [E, M, N]
+    inner = torch.exp(-damping[..., None] * within).float()
     right = torch.cat([inner * torch.cos(swing), inner * torch.sin(swing)], dim=1)  # [E, 2M, N]
-    sound = torch.bmm(left, right)
-    elapsed = (since[..., None] + n).clamp(min=0).float()  # [E, width, N]
+    next_one = (n >= lead)[:, None]  # [E, 1, N]
+    sound = torch.bmm(
+        torch.cat([left[:, :-1], left[:, 1:]], dim=-1), torch.cat([right * ~next_one, right * next_one], dim=1)
+    )  # [E, width, N]
+    start = (first[:, None] + torch.arange(width, device=device)) * BLOCK - onset[:, None]  # [E, width]
+    elapsed = (start[..., None] + n).clamp(min=0).float()  # [E, width, N]
     return sound * torch.expm1(-elapsed / (modes.attack_s * sample_rate).float()[:, None, None]).square()
