@@ -67,8 +67,8 @@ def white_noise(seeds: Tensor, start: int, samples: int) -> Tensor:
 # The rules that tie a burst's length and bandwidth to the atom's other numbers (docs/atom.md):
 BURST_ORDER = 0.25  # k of the gamma envelope (u / (k theta))^k e^(k - u / theta): a steep rise, an exponential decay
 BURST_DECAY = 4.0  # theta in attacks, so that the peak, at k theta, lies one attack after the onset
-BURST_BAND = 3.0  # centre frequency over the standard deviation of the Gaussian band: about 1.4 octaves at -6 dB
-BURST_LENGTH = 40.0  # attacks after which a burst is 80 dB under its peak: (40 / 1)^(1/4) e^(1/4 - 10) = -81 dB
+BURST_BAND = 3.0  # centre frequency over the standard deviation of the Gaussian band: 1.2 octaves between its -6 dB points
+BURST_LENGTH = 42.0  # attacks after which a burst is 80 dB under its peak: (10.5 / k)^k e^(k - 10.5) = -81 dB
 MAX_BURST_SAMPLES = 1 << 21
 
 
@@ -83,6 +83,16 @@ def burst_band(freq_hz: Tensor, noise_hz: Tensor) -> Tensor:
     return torch.exp(-0.5 * (BURST_BAND * (freq_hz / noise_hz - 1)).square())
 
 
+def _share_beyond(noise_hz: Tensor, nyquist_hz: float) -> Tensor:
+    """The power of the band above `nyquist_hz`, which is not heard, over that of white noise below it.
+
+    With c = BURST_BAND, the integral of e^{-(c (f / f0 - 1))^2} from F up is f0 sqrt(pi) / (2 c) erfc(c (F / f0 - 1)).
+    """
+    upper = torch.special.erfc(BURST_BAND * (nyquist_hz / noise_hz - 1))
+    share: Tensor = noise_hz * (math.sqrt(math.pi) / (2 * BURST_BAND * nyquist_hz)) * upper
+    return share
+
+
 @dataclass(frozen=True)
 class Bursts:
     """E noise bursts.
@@ -90,7 +100,7 @@ class Bursts:
     Attributes:
         onset_s: float64 `[E]`.
         attack_s: `[E]`.
-        level_db: `[E]`, RMS at the peak of the envelope in dB of full scale.
+        level_db: `[E]`, RMS of the whole band at the peak of the envelope in dB of full scale.
         noise_hz: `[E]`, centre of the band.
         seeds: int64 `[E]`, the bits of the unsigned seeds.
     """
@@ -123,7 +133,8 @@ def _render_burst(bursts: Bursts, e: int, samples: int, rate: int) -> tuple[int,
     size = 1 << max(4, (length - 1).bit_length())
     spectrum = torch.fft.rfft(white_noise(bursts.seeds[e : e + 1], 0, size)[0])
     band = burst_band(torch.fft.rfftfreq(size, 1 / rate, device=device), bursts.noise_hz[e]).float()
-    gain = band.square().mean().clamp(min=1e-12).rsqrt()  # to an expected RMS of 1
+    beyond = _share_beyond(bursts.noise_hz[e], rate / 2)
+    gain = (band.square().mean() + beyond).clamp(min=1e-12).rsqrt().float()  # to an expected RMS of 1 of the whole band
     noise = torch.fft.irfft(spectrum * band * gain, n=size)[begin - first : end - first]
     elapsed_s = (torch.arange(begin, end, device=device, dtype=torch.float64) / rate - onset_s).float()
     peak = torch.pow(10.0, bursts.level_db[e] / 20)

@@ -86,9 +86,8 @@ def test_arithmetic_and_gradients_equal_the_slow_twin(rate: int, monkeypatch: py
         size = slow.square().mean(0).sqrt()
         error = (fast - slow).square().mean(0).sqrt()
         # Of each number by itself; those which nothing depends on any more against the largest.
-        assert float((error / (size + 1e-3 * size.max())).max()) < 1e-4, (
-            name
-        )  # worst 4e-5, of the attack; the others 2e-6
+        relative = error / (size + 1e-3 * size.max())
+        assert float(relative.max()) < 1e-4, name  # worst 4e-5, of the attack; 2e-6 of the others
 
 
 def test_the_twin_is_the_formula():
@@ -207,9 +206,8 @@ def test_frequency(freq_hz: float):
     assert abs(peak * RATE / size - freq_hz) <= RATE / size / 2
     turned = float((frames[1, peak] / frames[0, peak]).angle()) / (2 * math.pi)
     whole = round(freq_hz * hop / RATE - turned)
-    assert (turned + whole) * RATE / hop == pytest.approx(
-        freq_hz, abs=0.01
-    )  # worst 0.001 Hz, at 55 Hz, where the mirror image is near
+    found_hz = (turned + whole) * RATE / hop
+    assert found_hz == pytest.approx(freq_hz, abs=0.01)  # worst 0.001 Hz, at 55 Hz, where the mirror image is near
 
 
 def test_a_strike_ends_80_db_under_its_peaks():
