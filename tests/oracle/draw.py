@@ -1,4 +1,4 @@
-"""Strikes drawn over the whole of their ranges, alike for the same seed."""
+"""Strikes, events and atoms drawn over the whole of their ranges, alike for the same seed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ import math
 import torch
 from torch import Tensor
 
-from sparsecli.core.columns import MAX_ATTACK_S, MIN_ATTACK_S, MIN_ONSET_S
+from sparsecli.core.columns import (
+    AIR_BANDS,
+    MAX_ATTACK_S,
+    MIN_ATTACK_S,
+    MIN_ONSET_S,
+    MODES_PER_ATOM,
+    SILENT_DB,
+)
+from sparsecli.core.events import Events, Header, events_from_columns
 from sparsecli.synth.modes import Modes, envelope_peak
 
 SHORTEST_DECAY_S, LONGEST_DECAY_S = 1e-3, 100.0
@@ -48,4 +56,40 @@ def draw_modes(seed: int, strikes: int, duration_s: float, sample_rate: int, slo
         decay_s=decay_s * used,
         amplitude=amplitude * used,
         phase_rad=draw.between(-math.pi, math.pi, strikes, slots) * used,
+    )
+
+
+def draw_events(
+    seed: int, count: int, duration_s: float, sample_rate: int, shortest_attack_s: float = 0.001, noise: bool = False
+) -> Events:
+    """Events of -40 to 0 dB from 0.2 s before the start to the end, a fifth of their slots unused.
+
+    With `noise` two thirds of them have a burst, and there is air of -60 to -40 dB a band.
+    """
+    draw = Draw(seed)
+    columns = {
+        "onset_s": draw.between(-0.2, duration_s, count),
+        "attack_s": draw.ratios(shortest_attack_s, 0.3, count),
+        "noise_level_db": draw.between(-50, -20, count),
+        "noise_hz": draw.ratios(100, 8000, count),
+    }
+    silent = draw.between(0, 1, count) > (2 / 3 if noise else 0)
+    columns["noise_level_db"][silent], columns["noise_hz"][silent] = SILENT_DB, 0.0
+    for slot in range(1, MODES_PER_ATOM + 1):
+        mode = {
+            "freq_hz": draw.ratios(30, 10_000, count),
+            "decay_s": draw.ratios(0.01, 10, count),
+            "level_db": draw.between(-40, 0, count),
+            "phase_rad": draw.between(-3, 3, count),
+        }
+        unused = draw.between(0, 1, count) > 0.8
+        for quantity, values in mode.items():
+            name, _, unit = quantity.partition("_")
+            values[unused] = SILENT_DB if name == "level" else 0.0
+            columns[f"{name}{slot}_{unit}"] = values
+    frames = max(1, round(duration_s)) if noise else 0
+    return events_from_columns(
+        Header(duration_s=duration_s, sample_rate=sample_rate, seed=seed),
+        {name: values.numpy() for name, values in columns.items()},
+        draw.between(-60, -40, 1, frames, AIR_BANDS).numpy(),
     )
