@@ -1,0 +1,114 @@
+"""Write the tables of options, settings and columns in README.md and docs/ anew from the code that they describe.
+
+    make docs
+
+A table stands between `<!-- table: NAME -->` and `<!-- end of table -->`. A test finds those that are out of date.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from sparsecli.cli.app import app
+from sparsecli.core.columns import ATOM_COLUMNS
+from sparsecli.engine.settings import FitSettings, RenderSettings
+from sparsecli.synth import air, noise
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+_PLACE = re.compile(r"(<!-- table: ([a-z ]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+def markdown(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of texts.
+
+    >>> print(markdown(["a", "b"], [["1", "2|3"]]))
+    | a | b |
+    |---|---|
+    | 1 | 2\\|3 |
+    """
+    lines = [[cell.replace("|", "\\|") for cell in row] for row in (heading, *rows)]
+    texts = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([texts[0], "|" + "---|" * len(heading), *texts[1:]])
+
+
+def synopsis(command: str) -> str:
+    """How a command is called."""
+    arguments = [
+        f"{parameter.metavar}{'...' if parameter.nargs == -1 else ''}"
+        for parameter in COMMANDS[command].params
+        if parameter.param_type_name == "argument"
+    ]
+    return f"```text\nsparse {command} {' '.join(arguments)} [OPTIONS]\n```"
+
+
+def options(command: str) -> str:
+    """Arguments and options of a command, with the program's own help texts."""
+    rows = []
+    for parameter in COMMANDS[command].params:
+        names, told = [parameter.metavar], ""
+        if parameter.param_type_name == "option":
+            names = [*sorted(parameter.opts, key=len), *parameter.secondary_opts]
+            names[-1] += "" if parameter.is_flag else f" {parameter.metavar}"
+            is_number = isinstance(parameter.default, int | float) and not parameter.is_flag
+            told = f" (default {parameter.default:g})" if is_number else ""
+        rows.append([", ".join(f"`{name}`" for name in names), parameter.help + told])
+    return markdown(["", "meaning"], rows)
+
+
+def settings(kind: type[Any]) -> str:
+    """Fields of a settings dataclass, with its own docstring."""
+    meanings = dict(re.findall(r"^    (\w+): (.*(?:\n      .*)*)", inspect.getdoc(kind) or "", re.MULTILINE))
+    rows = [
+        [f"`{entry.name}`", str(entry.default).lower(), " ".join(meanings[entry.name].split())]
+        for entry in dataclasses.fields(kind)
+    ]
+    return markdown(["setting", "default", "meaning"], rows)
+
+
+def columns() -> str:
+    """The numbers of an atom."""
+    rows = [[f"`{c.name}`", c.unit, f"{c.low:g} to {c.high:g}", c.scale, c.meaning] for c in ATOM_COLUMNS]
+    return markdown(["column", "unit", "range", "scale", "meaning"], rows)
+
+
+def noise_constants() -> str:
+    """What ties a burst to its atom, and the grid of the air."""
+    rows = [
+        ["`NOISE_RATE`", f"{noise.NOISE_RATE} Hz", "grid on which noise is drawn, doubled until it covers the source"],
+        ["`BURST_ORDER`", f"{noise.BURST_ORDER:g}", "k of the envelope"],
+        ["`BURST_DECAY`", f"{noise.BURST_DECAY:g}", "theta in attacks; k theta is one attack"],
+        ["`BURST_BAND`", f"{noise.BURST_BAND:g}", "centre of the band over its standard deviation"],
+        ["`BURST_LENGTH`", f"{noise.BURST_LENGTH:g}", "attacks after which a burst has ended"],
+        ["`MAX_BURST_SAMPLES`", str(noise.MAX_BURST_SAMPLES), "of the noise grid, after which it ends in any case"],
+        ["`HOP`", str(air.HOP), "samples of the noise grid between two frames of the air's noise"],
+    ]
+    return markdown(["constant", "value", "meaning"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "columns": columns,
+    "noise": noise_constants,
+    "fit settings": lambda: settings(FitSettings),
+    "render settings": lambda: settings(RenderSettings),
+    **{f"{name} synopsis": lambda name=name: synopsis(name) for name in COMMANDS},  # type: ignore[misc]
+    **{f"{name} options": lambda name=name: options(name) for name in COMMANDS},  # type: ignore[misc]
+}
+
+
+def fill(page: str) -> str:
+    """The text of a page with all its tables made anew."""
+    return _PLACE.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n\n{found[3]}", page)
+
+
+if __name__ == "__main__":
+    for path in PAGES:
+        path.write_text(fill(path.read_text(encoding="utf-8")), encoding="utf-8")

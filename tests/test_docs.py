@@ -1,0 +1,265 @@
+"""The documentation: its tables are the program's, its options exist, its links lead somewhere, its examples run."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sparsecli
+from sparsecli.cli.options import USAGE
+from sparsecli.cli.runner import INTERRUPTED
+from sparsecli.core.columns import ATOM_COLUMNS, SILENT_DB
+from sparsecli.core.events import events_from_columns
+from sparsecli.dsp.quality import snr_db
+from sparsecli.dsp.resample import resample
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+WITH_EXAMPLES = [page for page in PAGES if re.search(r"^```(sh|python)$", page.read_text(), re.MULTILINE)]
+SONG_S = 0.6  # of the example, from its first note on: two notes, which take a second or two to fit
+SONG_RATE = 22050
+EVERYWHERE = {"--help", "--version", "--install-completion", "--show-completion"}
+OF_OTHERS = {"--clips"}  # options of the benches
+
+
+def load_script(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+TABLES = load_script(ROOT / "docs" / "make_tables.py")
+OPTIONS = {
+    name: {
+        option
+        for parameter in command.params
+        if parameter.param_type_name == "option"
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
+    for name, command in TABLES.COMMANDS.items()
+}
+
+
+def blocks(page: Path, *languages: str) -> list[tuple[str, str]]:
+    """Fenced blocks that are to be run: language and text."""
+    found = re.finditer(r"^(<!-- not run -->\n)?```(\w+)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    return [(block[2], block[3]) for block in found if block[2] in languages and not block[1]]
+
+
+def name_of(page: Path) -> str:
+    return page.name
+
+
+@pytest.fixture(scope="module")
+def song() -> sparsecli.Audio:
+    audio = sparsecli.read_audio(ROOT / "examples" / "morning.flac", 0.05, SONG_S)
+    samples = resample(audio.mono(), audio.sample_rate, SONG_RATE)
+    return sparsecli.Audio(samples[None], SONG_RATE)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, song: sparsecli.Audio, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder that holds a short recording; `sparse` is on the path."""
+    sparsecli.write_audio(tmp_path / "song.flac", song)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    return tmp_path
+
+
+# The pages
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_tables_are_up_to_date(page: Path):
+    assert TABLES.fill(page.read_text()) == page.read_text(), "out of date: make docs"
+
+
+def test_every_table_is_used_and_every_option_is_documented():
+    text = "".join(page.read_text() for page in PAGES)
+    used = set(re.findall(r"<!-- table: ([a-z ]+) -->", text))
+    assert used == set(TABLES.TABLES)
+    assert set(OPTIONS) == {"fit", "render", "info", "compare"} <= set(re.findall(r"^### (\w+)$", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_options_exist(page: Path):
+    text = page.read_text()
+    for line in re.findall(r"sparse (?:fit|render|info|compare) [^\n`|#]*", text):
+        words = shlex.split(line.replace("\\", " ").split(";")[0])
+        unknown = {word for word in words if word.startswith("--")} - OPTIONS[words[1]] - EVERYWHERE
+        assert not unknown, line
+    known = set().union(EVERYWHERE, OF_OTHERS, *OPTIONS.values())
+    assert set(re.findall(r"(?<![-\w])--[a-z][a-z-]+", text)) <= known
+
+
+@pytest.mark.parametrize("command", TABLES.COMMANDS)
+def test_the_help_names_every_option(command: str):
+    wide = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    shown = subprocess.run(
+        [sys.executable, "-m", "sparsecli", command, "--help"], check=True, capture_output=True, text=True, env=wide
+    ).stdout
+    assert all(option in shown for option in OPTIONS[command])
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md", ROOT / "examples" / "README.md"], ids=name_of)
+def test_links_lead_somewhere(page: Path):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        other = (page.parent / path).resolve() if path else page
+        assert other.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", other.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}, target
+
+
+def test_exit_codes():
+    codes = re.findall(r"^\| (\d+) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert codes == ["0", "1", str(USAGE), str(INTERRUPTED)]
+
+
+def test_the_make_targets_exist():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        assert set(re.findall(r"(?:^|`)make (?!PYTHON)([a-z]+)", page.read_text(), re.MULTILINE)) <= targets
+
+
+def test_pictures_are_small():
+    sizes = {path.name: path.stat().st_size for path in (ROOT / "docs" / "images").iterdir()}
+    assert set(sizes) == {"events.png", "atom.png"} and max(sizes.values()) < 250_000
+
+
+# The examples
+
+
+@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=name_of)
+def test_examples_run(page: Path, folder: Path):
+    """All blocks of a page in order, in one folder; those in Python share their names."""
+    names: dict[str, Any] = {}
+    if page.name == "format.md":
+        write_known_events(folder)
+    for language, text in blocks(page, "sh", "python"):
+        if language == "sh":
+            done = subprocess.run(["bash", "-euo", "pipefail", "-c", text], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{text}\n{done.stderr}"
+            assert "Traceback" not in done.stderr
+        else:
+            exec(compile(text, f"{page.name}", "exec"), names)
+    CHECKS.get(page.name, lambda folder, names: None)(folder, names)
+
+
+def check_readme(folder: Path, names: dict[str, Any]) -> None:
+    files = {path.name for path in folder.iterdir()}
+    assert {
+        "song.npz",
+        "song.json",
+        "start.npz",
+        "rest.wav",
+        "song.wav",
+        "slow.flac",
+        "tones.ogg",
+        "again.wav",
+    } <= files
+    assert {path.name for path in (folder / "events").iterdir()} == {"song.npz", "slow.npz"}
+    slow = sparsecli.read_audio(folder / "slow.flac")
+    assert slow.duration_s == pytest.approx(1.5 * SONG_S, abs=1e-3)
+    assert sparsecli.read_audio(folder / "tones.ogg").sample_rate == 48000
+    piped, direct = (sparsecli.read_audio(folder / name) for name in ("again.wav", "song.wav"))
+    np.testing.assert_array_equal(piped.samples, direct.samples)  # the same through a pipe
+    assert sparsecli.load("quick.npz").header.settings["polish_rounds"] == 0
+    assert sparsecli.load("quick.npz").header.settings["newcomers"] == 8
+    assert len(names["events"]) == len(sparsecli.load("quick.npz")) == round(8 * SONG_S / 1.486)
+
+
+def known_events(rows: int = 5) -> sparsecli.Events:
+    """Some events with one, two and three modes, one that starts before the recording, and one with a burst."""
+    generator = np.random.default_rng(5)
+    columns: dict[str, Any] = {column.name: np.zeros(rows) for column in ATOM_COLUMNS}
+    columns["onset_s"] = np.linspace(-0.1, 0.7, rows)
+    columns["attack_s"] = np.geomspace(5e-4, 0.1, rows)
+    columns["noise_level_db"][:], columns["noise_level_db"][2], columns["noise_hz"][2] = SILENT_DB, -30.0, 3000.0
+    for slot in (1, 2, 3):
+        used = np.arange(rows) >= slot - 1
+        columns[f"level{slot}_db"] = np.where(used, generator.uniform(-40, -10, rows), SILENT_DB)
+        columns[f"freq{slot}_hz"] = np.where(used, generator.uniform(50, 9000, rows), 0)
+        columns[f"decay{slot}_s"] = np.where(used, generator.uniform(0.01, 3, rows), 0)
+        columns[f"phase{slot}_rad"] = np.where(used, generator.uniform(-3, 3, rows), 0)
+    header = sparsecli.Header(duration_s=1.0, sample_rate=SONG_RATE, source_name="song.flac")
+    return events_from_columns(header, columns, np.full((1, 1, 24), -60.0))
+
+
+def write_known_events(folder: Path) -> None:
+    sparsecli.save(folder / "song.npz", known_events())
+    sparsecli.save(folder / "song.json", known_events())
+
+
+def check_format(folder: Path, names: dict[str, Any]) -> None:
+    """The reader and renderer of the page do what `sparse` does."""
+    expected = sparsecli.render(known_events(), noise=False).mono()
+    # `sparse` works in float32, and ends modes that are 80 dB under their peaks: here the difference is 136 dB down.
+    assert snr_db(names["sound"], expected) > 120
+    for name, values in names["by_name"].items():
+        column = known_events().column(name) if name in known_events().columns else getattr(known_events(), name)
+        np.testing.assert_allclose(values, column, rtol=1e-6, err_msg=name)  # of float32
+
+
+def check_python(folder: Path, names: dict[str, Any]) -> None:
+    ratio = sparsecli.compare(names["again"], names["modes_alone"]).quality.snr_db
+    assert ratio is not None and 0 < ratio < 200  # the noise is there, and little
+    assert len(names["of_samples"]) > 0 and names["of_samples"].header.quality["snr_db"] > 30
+    assert (names["dull"].modes("level_db")[names["dull"].modes("freq_hz") > 2000] == SILENT_DB).all()
+
+
+CHECKS = {"README.md": check_readme, "format.md": check_format, "python.md": check_python}
+
+
+def keys(value: Any, prefix: str = "") -> Iterator[str]:
+    for key, inner in value.items():
+        yield prefix + key
+        if key == "source":
+            yield from keys(inner, "source.")
+
+
+def test_the_json_of_the_page_is_that_of_the_files(tmp_path: Path):
+    header, whole = (json.loads(text) for _, text in blocks(ROOT / "docs" / "format.md", "json"))
+    write_known_events(tmp_path)
+    with np.load(tmp_path / "song.npz", allow_pickle=False) as file:
+        assert set(keys(json.loads(file["header"].tobytes()))) == set(keys(header))
+        assert {name: file[name].dtype for name in file.files} == {
+            name: np.dtype(kind) for name, kind in documented_arrays().items()
+        }
+    written = json.loads((tmp_path / "song.json").read_text())
+    assert set(written) == set(whole)
+    assert set(keys(written["header"])) == set(keys(header)) - {"columns", "counts"}
+
+
+def documented_arrays() -> dict[str, str]:
+    """Names and types in the table of arrays."""
+    return dict(re.findall(r"^\| `(\w+)` \| (\w+) \| \[", (ROOT / "docs" / "format.md").read_text(), re.MULTILINE))
+
+
+def test_the_demo_runs_what_it_says(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    demo = load_script(ROOT / "examples" / "demo.py")
+    (folder / "examples").mkdir()
+    shutil.move(folder / "song.flac", folder / demo.RECORDING)
+    monkeypatch.setattr(demo, "ROOT", folder)
+    demo.main()
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in (demo.RECORDING, demo.EVENTS, demo.FULL, demo.COHERENT, "SNR", "log-mel"))
+    assert sparsecli.load(folder / demo.EVENTS).header.source_name == "morning.flac"
