@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -48,6 +49,9 @@ def _root(
 
 def main() -> None:
     """Run `sparse` with the arguments of the process and exit."""
+    # Threads that wait must sleep: spinning, two programs on two cores slow each other twentyfold. Read by OpenMP when
+    # torch is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(prog_name="sparse")
     except SparseError as error:  # standard output cannot be written; whoever closes a pipe knows it

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from ..core.errors import SparseError
@@ -20,3 +23,18 @@ def choose_device(name: Device) -> torch.device:
     if not present[name]:
         raise SparseError(f"--device {name}", "this machine has no such device", "use --device cpu")
     return torch.device(name)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Arithmetic on one thread of the CPU within.
+
+    Sums split among threads are rounded otherwise, so only a fixed number gives the same bytes on every machine; and
+    the tensors of a fit are too small to gain much from a second one.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

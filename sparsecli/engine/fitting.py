@@ -18,12 +18,14 @@ from ..dsp.quality import log_mel_db, snr_db
 from ..dsp.resample import resample
 from ..synth.air import air_frames
 from ..synth.modes import NEPERS_PER_T60, envelope_peak
-from .devices import choose_device
+from .devices import choose_device, one_thread
 from .modal import Atoms
 from .pursuit import most_atoms, pursue
 from .rendering import render
 from .settings import FitSettings, RenderSettings
-from .texture import fit_air
+from .texture import fit_air, fit_burst, make_cells
+
+NUMBERS_OF_BURST = 2
 
 
 @dataclass(frozen=True)
@@ -60,26 +62,50 @@ def fit(
         audio: any length and sample rate.
         settings: see `FitSettings`.
         on_progress: told how far the fit has come; returning False ends it with what is found so far.
+
+    Raises:
+        SparseError: the device is not there.
     """
     settings = settings or FitSettings()
-    started = time.monotonic()
+    watch = _Watch(audio.duration_s, settings, on_progress)
     source = audio.mono()
+    spend = spendable(settings, audio.duration_s)
+    with one_thread():
+        events = _fit_modes(audio, source, settings, spend - air_numbers(audio.duration_s), watch)
+        events = add_texture(events, source, spend - events.numbers)
+        events = replace(events, header=replace(events.header, quality=measure(events, source)))
+    return FitResult(events, watch.elapsed_s, not watch.asked_to_stop)
+
+
+class _Watch:
+    """Tells how far a fit has come, and whether it shall go on: not when asked to stop, nor when the time is up."""
+
+    def __init__(
+        self, duration_s: float, settings: FitSettings, on_progress: Callable[[Progress], bool] | None
+    ) -> None:
+        self.started = time.monotonic()
+        self.duration_s, self.limit_s, self.on_progress = duration_s, settings.seconds, on_progress
+        self.most = most_atoms(settings, duration_s)
+        self.asked_to_stop = False
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self.started
+
+    def __call__(self, atoms: int, snr_db: float) -> bool:
+        done_s = self.duration_s * min(1.0, atoms / self.most)
+        if self.on_progress and self.on_progress(Progress(done_s, self.duration_s, atoms, snr_db)) is False:
+            self.asked_to_stop = True
+        return not (self.asked_to_stop or (self.limit_s is not None and self.elapsed_s > self.limit_s))
+
+
+def _fit_modes(
+    audio: Audio, source: NDArray[np.float32], settings: FitSettings, spend: int, watch: Callable[[int, float], bool]
+) -> Events:
+    """Events of modes alone, for the source `[samples]`, found at twice the bandwidth."""
     rate = min(audio.sample_rate, round(2 * settings.bandwidth_hz))
     target = resample(source, audio.sample_rate, rate)
-    most = most_atoms(settings, audio.duration_s)
-    asked_to_stop = False
-
-    def watch(atoms: int, snr: float) -> bool:
-        nonlocal asked_to_stop
-        done = audio.duration_s * min(1.0, atoms / most)
-        if on_progress and on_progress(Progress(done, audio.duration_s, atoms, snr)) is False:
-            asked_to_stop = True
-        late = settings.seconds is not None and time.monotonic() - started > settings.seconds
-        return not (asked_to_stop or late)
-
-    device = choose_device(settings.device)
-    centred = torch.from_numpy(target - target.mean()).to(device=device, dtype=torch.float64)
-    atoms = pursue(centred, rate, settings, spendable(settings, audio.duration_s), watch)
+    centred = torch.from_numpy(target - target.mean()).to(choose_device(settings.device), torch.float64)
     header = Header(
         duration_s=audio.duration_s,
         sample_rate=audio.sample_rate,
@@ -88,17 +114,19 @@ def fit(
         seed=settings.seed,
         settings=asdict(settings),
     )
-    events = to_events(atoms, rate, header)
-    events = add_texture(events, source)
-    events = replace(events, header=replace(events.header, quality=measure(events, source)))
-    return FitResult(events, time.monotonic() - started, not asked_to_stop)
+    return to_events(pursue(centred, rate, settings, spend, watch), rate, header)
 
 
 def spendable(settings: FitSettings, duration_s: float) -> int:
-    """Numbers that the modes may use: the budget without the air."""
+    """Numbers that may be used in all."""
     if settings.budget is None:
         return 1 << 62
-    return round(settings.budget * duration_s / STRETCH_S) - air_frames(duration_s) * AIR_BANDS
+    return round(settings.budget * duration_s / STRETCH_S)
+
+
+def air_numbers(duration_s: float) -> int:
+    """Numbers of the air of one channel."""
+    return air_frames(duration_s) * AIR_BANDS
 
 
 def to_events(atoms: Atoms, rate: int, header: Header) -> Events:
@@ -122,7 +150,7 @@ def to_events(atoms: Atoms, rate: int, header: Header) -> Events:
         for quantity, values in table.items():
             name, _, unit = quantity.partition("_")
             columns[f"{name}{slot + 1}_{unit}"][rows[here]] = values[here]
-    silence = np.full((header.channels, air_frames(header.duration_s), AIR_BANDS), SILENT_DB)
+    silence = np.zeros((header.channels, 0, AIR_BANDS))
     return events_from_columns(header, columns, silence)
 
 
@@ -141,14 +169,26 @@ def _mode_table(atoms: Atoms, rate: int) -> dict[str, NDArray[np.float64]]:
     return {name: value.cpu().numpy() for name, value in values.items()}
 
 
-def add_texture(events: Events, source: NDArray[np.float32]) -> Events:
-    """The events with the air of what they leave of the source `[samples]`."""
+def add_texture(events: Events, source: NDArray[np.float32], numbers: int) -> Events:
+    """The events with the air of what they leave of the source `[samples]` and noise bursts, within so many numbers."""
     if not np.any(source):
         return events
-    coherent = render(events, RenderSettings(noise=False)).samples[0]
-    residual = torch.from_numpy(source - coherent)
-    air = fit_air(residual, events.header.sample_rate)
-    return replace(events, air=air.numpy()[None].astype(np.float32))
+    rate = events.header.sample_rate
+    coherent = torch.from_numpy(render(events, RenderSettings(noise=False)).samples[0])
+    signal = torch.from_numpy(source)
+    air = (
+        fit_air(signal - coherent, rate)
+        if numbers >= air_numbers(events.header.duration_s)
+        else torch.empty(0, AIR_BANDS)
+    )
+    numbers -= int((air > SILENT_DB).sum())
+    cells = make_cells(signal, coherent, air, rate)
+    params = events.params.copy()
+    for row, (onset_s, attack_s) in enumerate(zip(events.onset_s, events.column("attack_s"), strict=True)):
+        if numbers >= NUMBERS_OF_BURST and (burst := fit_burst(cells, float(onset_s), float(attack_s))):
+            params[row, -2:] = burst
+            numbers -= NUMBERS_OF_BURST
+    return replace(events, params=params, air=air.numpy()[None].astype(np.float32))
 
 
 def measure(events: Events, source: NDArray[np.float32]) -> dict[str, float]:
@@ -158,9 +198,10 @@ def measure(events: Events, source: NDArray[np.float32]) -> dict[str, float]:
     rate = events.header.sample_rate
     coherent = render(events, RenderSettings(noise=False)).samples[0]
     full = render(events).samples[0]
-    return {
+    figures = {
         "snr_db": snr_db(source, coherent),
         "snr_full_db": snr_db(source, full),
         "log_mel_db": log_mel_db(source, full, rate),
         "log_mel_coherent_db": log_mel_db(source, coherent, rate),
     }
+    return {name: round(value, 4) for name, value in figures.items()}  # the digits beyond are rounding of the machine's

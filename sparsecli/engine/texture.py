@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..core.columns import AIR_BANDS, AIR_FRAMES_PER_S, SILENT_DB
-from ..dsp.bands import band_edges_hz
-from ..synth.air import air_frames
+from ..dsp.bands import band_edges_hz, erb_rate, erb_rate_to_hz
+from ..synth.air import air_frames, air_gains
+from ..synth.noise import BURST_BAND, burst_band, burst_envelope
 
 FRAME_S = 0.046  # of the spectra: 2048 samples at 44.1 kHz
 QUANTILE = 0.5  # of the residual's power: robust against the tonal peaks that the modes left
 REACH_S = 0.5  # beyond its second that a frame of air looks to either side
+
+
+def frame_samples(rate: int) -> int:
+    """Length of the spectra: the power of two nearest to 46 ms."""
+    return 1 << round(math.log2(max(FRAME_S * rate, 16)))
 
 
 def power_density(signal: Tensor, rate: int) -> tuple[Tensor, Tensor]:
@@ -27,7 +34,7 @@ def power_density(signal: Tensor, rate: int) -> tuple[Tensor, Tensor]:
     Returns:
         Full scale squared per Hz `[frames, bins]`, and the bins' frequencies in Hz `[bins]`.
     """
-    size = 1 << round(math.log2(max(FRAME_S * rate, 16)))
+    size = frame_samples(rate)
     window = torch.hann_window(size, dtype=signal.dtype, device=signal.device)
     signal = torch.nn.functional.pad(signal, (0, max(0, size - len(signal))))
     spectrum = torch.fft.rfft(signal.unfold(0, size, size // 4) * window)
@@ -49,6 +56,7 @@ def fit_air(residual: Tensor, rate: int) -> Tensor:
         `[frames, 24]` in dB of full scale, -200 where there is nothing.
     """
     frames = air_frames(len(residual) / rate)
+    residual = residual - residual.mean()  # an offset is no sound
     edges = band_edges_hz(rate / 2, AIR_BANDS)
     air_db = torch.full((frames, AIR_BANDS), SILENT_DB)
     for frame in range(frames):
@@ -64,3 +72,110 @@ def fit_air(residual: Tensor, rate: int) -> Tensor:
             mean = float(density[:, inside].quantile(QUANTILE)) / -math.log(1 - QUANTILE)
             air_db[frame, band] = max(SILENT_DB, 10 * math.log10(max(mean * (high - low), 1e-30)))
     return air_db
+
+
+BURST_CELLS = 40  # bands in which bursts are judged, equal on the ERB-rate scale like the ear's
+BURST_CENTRES = 16
+BURST_REACH = 16.0  # attacks after which a burst is 30 dB down and no longer judged
+BURST_FRAMES = 64  # spectra at most that a burst is judged on
+BURST_INSTANTS = 256  # at which the envelope of a burst is summed
+BURST_QUANTILES = (0.15, 0.3, 0.5)  # of the levels that the cells of a burst ask for
+BURST_WORTH_DB = 30.0  # summed over cells: what a burst must take off the log-spectral distance to be kept
+FLOOR_DB = -80.0  # under the loudest cell: what lies lower is not heard
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Mean power densities in bands, `[frames, bands]`, of what is there and what is explained.
+
+    Attributes:
+        source: of the recording.
+        residual: of what the modes leave.
+        model: expected of modes, air and bursts so far; changed as bursts are added.
+        time_s: middle of each frame `[frames]`.
+        frame_s: length of a frame.
+        freq_hz: middle of each band `[bands]`.
+    """
+
+    source: Tensor
+    residual: Tensor
+    model: Tensor
+    time_s: Tensor
+    frame_s: float
+    freq_hz: Tensor
+
+
+def make_cells(source: Tensor, coherent: Tensor, air_db: Tensor, rate: int) -> Cells:
+    """The cells of a recording `[samples]`, its modes' sound `[samples]` and its air `[frames, 24]`."""
+    half = frame_samples(rate) // 2  # frames reach over both ends, so that what starts there is seen whole
+    source, coherent = (torch.nn.functional.pad(signal, (half, half)) for signal in (source, coherent))
+    density, bins_hz = power_density(source, rate)
+    frame_s = 2 * half / rate
+    time_s = torch.arange(len(density), dtype=torch.float64) * (frame_s / 4)
+    air = air_gains(air_db, time_s, bins_hz, rate / 2, rate).square() * (2 / rate)
+    top = erb_rate(rate / 2)
+    band = torch.tensor([min(BURST_CELLS - 1, int(BURST_CELLS * erb_rate(f) / top)) for f in bins_hz.tolist()])
+    mixing = torch.nn.functional.one_hot(band, BURST_CELLS).to(density.dtype)
+    used = mixing.sum(0) > 0  # the lowest bands may be narrower than a bin
+    mixing = mixing[:, used] / mixing[:, used].sum(0)
+    centres = torch.tensor([erb_rate_to_hz(top * (index + 0.5) / BURST_CELLS) for index in range(BURST_CELLS)])
+    power = density @ mixing
+    floor = power.max() * 10 ** (FLOOR_DB / 10)
+    modes = power_density(coherent, rate)[0] @ mixing
+    return Cells(
+        source=power.clamp(min=floor),
+        residual=power_density(source - coherent, rate)[0] @ mixing,
+        model=(modes + air.to(modes.dtype) @ mixing).clamp(min=floor),
+        time_s=time_s,
+        frame_s=frame_s,
+        freq_hz=centres[used],
+    )
+
+
+def fit_burst(cells: Cells, onset_s: float, attack_s: float) -> tuple[float, float] | None:
+    """Level in dB of full scale and centre in Hz of the burst that helps most at an atom, or None if none is worth it.
+
+    No random numbers: a burst of level N adds N^2 T to the expected power of each cell, with T its envelope and band.
+    Cells ask for the level at which it explains the residual; quantiles of that are tried on all centres, and the one
+    that lowers the summed log-spectral distance most is taken, and added to `cells.model`.
+    """
+    end_s = onset_s + max(BURST_REACH * attack_s, cells.frame_s)
+    begin, end = torch.searchsorted(cells.time_s, torch.tensor([onset_s - cells.frame_s / 2, end_s]).double()).tolist()
+    rows = slice(begin, min(end, begin + BURST_FRAMES))
+    if begin >= len(cells.time_s) or rows.stop <= rows.start:
+        return None
+    centres, templates = _burst_templates(cells, rows, onset_s, attack_s)  # [C], [C, t, b]
+    source, model = cells.source[rows], cells.model[rows]
+    missing = (cells.source[rows] - model).clamp(min=0)
+    asked = torch.minimum(cells.residual[rows], missing) / templates.clamp(min=1e-30)  # [C, t, b]
+    inside = templates > 0.1 * templates.amax(dim=(1, 2), keepdim=True)
+    asked = torch.where(inside, asked, torch.nan).flatten(1)
+    levels = torch.nanquantile(asked, torch.tensor(BURST_QUANTILES, dtype=asked.dtype), dim=1).T  # [C, Q]
+    added = model + levels[:, :, None, None] * templates[:, None]  # [C, Q, t, b]
+    before = (source / model).log().abs().sum()
+    gain_db = (10 / math.log(10)) * (before - (source / added).log().abs().sum(dim=(2, 3)))
+    gain_db = torch.where(levels > 0, gain_db, 0.0)  # a centre whose templates reach no cell asks for no level
+    best = int(gain_db.argmax())
+    centre, quantile = divmod(best, len(BURST_QUANTILES))
+    if float(gain_db[centre, quantile]) < BURST_WORTH_DB:
+        return None
+    power = float(levels[centre, quantile])
+    cells.model[rows] += power * templates[centre]
+    return 10 * math.log10(power), float(centres[centre])
+
+
+def _burst_templates(cells: Cells, rows: slice, onset_s: float, attack_s: float) -> tuple[Tensor, Tensor]:
+    """Centres `[C]` in Hz, and expected power densities of a burst of level 1 in each cell `[C, frames, bands]`."""
+    high = 0.9 * float(cells.freq_hz[-1])
+    centres = torch.logspace(math.log10(100.0), math.log10(max(high, 200.0)), BURST_CENTRES)
+    # The Hann-weighted mean of the squared envelope over each frame, as a sum over instants u of the burst itself, so
+    # that a burst much shorter than a frame keeps its energy.
+    elapsed_s = (torch.arange(BURST_INSTANTS, dtype=torch.float64) + 0.5) * (BURST_REACH * attack_s / BURST_INSTANTS)
+    place = (onset_s + elapsed_s - cells.time_s[rows, None]) / cells.frame_s  # [t, U], -0.5 to 0.5 inside
+    weight = torch.cos(math.pi * place).pow(4) * (place.abs() < 0.5)
+    weight /= 0.375 * cells.frame_s  # the mean of a squared Hann window
+    envelope = burst_envelope(elapsed_s, torch.tensor(attack_s, dtype=torch.float64)).square()
+    power = weight @ envelope * (elapsed_s[1] - elapsed_s[0])
+    bandwidth_hz = centres * (math.sqrt(math.pi) / BURST_BAND)  # the integral of the squared Gaussian band
+    band = burst_band(cells.freq_hz, centres[:, None]).square() / bandwidth_hz[:, None]  # [C, b]
+    return centres, power.to(band.dtype)[None, :, None] * band[:, None]

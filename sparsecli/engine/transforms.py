@@ -53,7 +53,7 @@ def _stretch_air(air: np.ndarray, duration_s: float, factor: float) -> np.ndarra
     low = np.minimum(place.astype(np.int64), max(0, frames - 2))
     part = (place - low)[None, :, None]
     high = np.minimum(low + 1, frames - 1)
-    return (air[:, low] * (1 - part) + air[:, high] * part).astype(np.float32)
+    return np.asarray(air[:, low] * (1 - part) + air[:, high] * part, np.float32)
 
 
 def change_gain(events: Events, gain_db: float) -> Events:
@@ -67,5 +67,4 @@ def change_gain(events: Events, gain_db: float) -> Events:
 
 def _raise_levels(level_db: np.ndarray, gain_db: float) -> np.ndarray:
     moved = np.clip(level_db + gain_db, SILENT_DB, MAX_LEVEL_DB)
-    raised: np.ndarray = np.where(level_db > SILENT_DB, moved, SILENT_DB)
-    return raised.astype(np.float32)
+    return np.where(level_db > SILENT_DB, moved, SILENT_DB).astype(np.float32)

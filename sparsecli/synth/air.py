@@ -31,7 +31,7 @@ def air_gains(air_db: Tensor, time_s: Tensor, freq_hz: Tensor, nyquist_hz: float
     """Amplitude gains that shape white noise of variance 1 on a grid of `rate` Hz into the air.
 
     Args:
-        air_db: `[frames, 24]`.
+        air_db: `[frames, 24]`; no frames for no air.
         time_s: `[T]`.
         freq_hz: `[F]`.
         nyquist_hz: of the source; no air above it.
@@ -40,6 +40,8 @@ def air_gains(air_db: Tensor, time_s: Tensor, freq_hz: Tensor, nyquist_hz: float
     Returns:
         `[T, F]`.
     """
+    if not len(air_db):
+        return torch.zeros(len(time_s), len(freq_hz), device=air_db.device)
     edges = torch.tensor(band_edges_hz(nyquist_hz, AIR_BANDS), dtype=torch.float64, device=air_db.device)
     # White noise has its variance spread evenly over rate / 2: the share of a band is its width.
     density_db = air_db.double() - 10 * torch.log10((edges[1:] - edges[:-1]) / (rate / 2))

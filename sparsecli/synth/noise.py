@@ -67,7 +67,7 @@ def white_noise(seeds: Tensor, start: int, samples: int) -> Tensor:
 # The rules that tie a burst's length and bandwidth to the atom's other numbers (docs/atom.md):
 BURST_ORDER = 0.25  # k of the gamma envelope (u / (k theta))^k e^(k - u / theta): a steep rise, an exponential decay
 BURST_DECAY = 4.0  # theta in attacks, so that the peak, at k theta, lies one attack after the onset
-BURST_BAND = 3.0  # centre frequency over the standard deviation of the Gaussian band: 1.2 octaves between its -6 dB points
+BURST_BAND = 3.0  # centre frequency over the standard deviation of the Gaussian band: 1.2 octaves at -6 dB
 BURST_LENGTH = 42.0  # attacks after which a burst is 80 dB under its peak: (10.5 / k)^k e^(k - 10.5) = -81 dB
 MAX_BURST_SAMPLES = 1 << 21
 
