@@ -16,6 +16,7 @@ from sparsecli.core.columns import (
     SILENT_DB,
 )
 from sparsecli.core.events import Events, Header, events_from_columns
+from sparsecli.engine.modal import Atoms
 from sparsecli.synth.modes import Modes, envelope_peak
 
 SHORTEST_DECAY_S, LONGEST_DECAY_S = 1e-3, 100.0
@@ -92,4 +93,42 @@ def draw_events(
         Header(duration_s=duration_s, sample_rate=sample_rate, seed=seed),
         {name: values.numpy() for name, values in columns.items()},
         draw.between(-60, -40, 1, frames, AIR_BANDS).numpy(),
+    )
+
+
+def draw_atoms(
+    seed: int,
+    count: int,
+    samples: float,
+    modes: int = 3,
+    onset: tuple[float, float] = (-1000.0, 300.0),
+    attack: tuple[float, float] = (4.4, 5000.0),
+    decay: tuple[float, float] = (8.0, 60_000.0),
+    omega: tuple[float, float] = (0.006, 3.09),
+) -> Atoms:
+    """Atoms of a fit, in samples and radians a sample, over all that a fit at 22 050 Hz may reach.
+
+    Onsets lie between `onset[0]` and `onset[1]` after `samples`; `decay` are times 1 / d.
+    """
+    draw = Draw(seed)
+    owner = torch.arange(count).repeat_interleave(modes)
+    return Atoms(
+        onset=draw.between(onset[0], samples + onset[1], count),
+        log_attack=draw.ratios(*attack, count).log(),
+        owner=owner,
+        log_damping=-draw.ratios(*decay, len(owner)).log(),
+        omega=draw.ratios(*omega, len(owner)),
+        amp=torch.complex(draw.normal(len(owner)), draw.normal(len(owner))),
+    )
+
+
+def modes_of_atoms(atoms: Atoms) -> Modes:
+    """Each mode of `atoms` as a strike of its own, for a sample rate of 1."""
+    return Modes(
+        onset_s=atoms.onset[atoms.owner],
+        attack_s=atoms.log_attack.exp()[atoms.owner],
+        freq_hz=atoms.omega[:, None] / (2 * math.pi),
+        decay_s=math.log(1000) / atoms.log_damping.exp()[:, None],
+        amplitude=atoms.amp.abs()[:, None],
+        phase_rad=atoms.amp.angle()[:, None],
     )
