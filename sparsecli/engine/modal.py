@@ -176,7 +176,10 @@ class Basis:
 #     f_0 = sum b_j g_j                 alpha = 1 (Re c), i (Im c)
 #     f_1 = sum b_j u g_j               alpha = -d c (ln d), i c (omega)
 #     f_2 = -2 k (u g_1 - u g_2)        alpha = c (ln attack)
-#     f_3 = -sum b_j z_j g_j            alpha = c (onset)
+#     f_3 = -sum b_j Re(z_j) g_j        alpha = c (onset)
+# The onset moves the envelope alone, under a carrier that stays where it is: c turns by e^{i omega step} with it. With
+# the carrier moved along, a step would be good for a fraction of a period only, and the valley between onset and
+# attack would take thousands of them.
 FUNCTION_OF = (0, 0, 1, 1, 2, 3)
 PARAMETERS = len(FUNCTION_OF)
 
@@ -189,7 +192,7 @@ def weights_of(atoms: Atoms) -> Tensor:
     zero = torch.zeros_like(k)
     plain = b.expand(len(k), 3)
     attack = torch.stack([zero, -2 * k, 2 * k], dim=-1).to(torch.complex128)
-    return torch.stack([plain, plain, attack, -b * poles], dim=1)
+    return torch.stack([plain, plain, attack, -b * poles.real], dim=1)
 
 
 def coefficients_of(atoms: Atoms) -> Tensor:

@@ -306,4 +306,7 @@ def _prune(problem: Problem, state: State, index: int) -> None:
     left = left.take(torch.unique(left.owner))
     left = solve_amplitudes(left, target, samples)
     residual = cut(target - Basis(left, len(window)).render(), samples)
+    dropped = int((~kept).sum())
+    if float(residual.square().sum()) > float(window.square().sum()) + 2 * dropped * least:
+        return  # modes that nearly cancel each other cannot be judged one by one
     _accept(problem, state, index, local, Refined(left, residual, state.damping[index]))

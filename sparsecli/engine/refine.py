@@ -91,6 +91,8 @@ def solve_amplitudes(atoms: Atoms, target: Tensor, samples: int, ridge: float = 
 
     Two rounds, because the matrix is an integral and the gradient a sum: the second removes what that difference left.
     """
+    if not len(atoms.owner):
+        return atoms
     index = _amplitude_rows(atoms)
     atoms = replace(atoms, amp=torch.zeros_like(atoms.amp))
     matrix = normal_matrix(atoms, samples)[index][:, index]
@@ -161,11 +163,14 @@ def _move(atoms: Atoms, step: Tensor, bounds: Bounds) -> Atoms:
     def moved(value: Tensor, change: Tensor, largest: float, within: tuple[float, float]) -> Tensor:
         return (value + change.clamp(-largest, largest)).clamp(*within)
 
+    onset = moved(atoms.onset, shared[:, 1], MAX_STEP_ONSET, bounds.onset)
+    omega = moved(atoms.omega, own[:, 3], MAX_STEP_OMEGA, bounds.omega)
+    turn = omega * (onset - atoms.onset)[atoms.owner]  # the carrier stays where it is
     return Atoms(
-        onset=moved(atoms.onset, shared[:, 1], MAX_STEP_ONSET, bounds.onset),
+        onset=onset,
         log_attack=moved(atoms.log_attack, shared[:, 0], MAX_STEP_LOG, bounds.log_attack),
         owner=atoms.owner,
         log_damping=moved(atoms.log_damping, own[:, 2], MAX_STEP_LOG, bounds.log_damping),
-        omega=moved(atoms.omega, own[:, 3], MAX_STEP_OMEGA, bounds.omega),
-        amp=atoms.amp + torch.complex(own[:, 0], own[:, 1]),
+        omega=omega,
+        amp=(atoms.amp + torch.complex(own[:, 0], own[:, 1])) * torch.polar(torch.ones_like(turn), turn),
     )
