@@ -29,6 +29,7 @@ NUMBERS_OF_STRIKE = 2  # onset and attack
 FAINT = 1e-12  # of the recording's energy: what lies 120 dB down is rounding, not sound
 NEWCOMER_DAMPING, SWEEP_DAMPING = 1e-2, 1e-3
 TAIL_NEPERS = 11.5  # a tail is carried on until it is 100 dB down
+ROUNDS = 16  # at least, so that few atoms are chosen with care
 MIN_SAMPLES = 64  # a shorter recording has no room for a mode
 
 
@@ -185,6 +186,7 @@ def _price(problem: Problem, stretch: Stretch, residual: Tensor) -> float:
 def _newcomers(problem: Problem, state: State, most: int, spend: int) -> list[list[Candidate]]:
     """The best candidates of the whole file for this round, by stretch; an empty list where nothing is left to add."""
     settings = problem.settings
+    batch = max(1, min(settings.newcomers, settings.atoms // ROUNDS))
     offers: list[tuple[float, int, Candidate]] = []
     for index, stretch in enumerate(problem.stretches):
         window = state.residual[stretch.low : stretch.high]
@@ -196,14 +198,14 @@ def _newcomers(problem: Problem, state: State, most: int, spend: int) -> list[li
                 _price(problem, stretch, window) * (NUMBERS_OF_STRIKE + NUMBERS_OF_MODE), FAINT * problem.energy
             )
             everything = search(window.flatten().float(), begin, end, problem.low, problem.high)
-            found = pick(everything, settings.newcomers, least)
+            found = pick(everything, batch, least)
             state.candidates[index] = found
         offers += [(candidate.gain, index, candidate) for candidate in found]
     offers.sort(key=lambda offer: (-offer[0], offer[1]))
     present = sum(len(atoms) for atoms in state.atoms)
     numbers = sum(count_numbers(atoms) for atoms in state.atoms)
     largest = NUMBERS_OF_STRIKE + MODES_PER_ATOM * NUMBERS_OF_MODE
-    room = min(most - present, (spend - numbers) // largest, settings.newcomers * len(problem.stretches))
+    room = min(most - present, (spend - numbers) // largest, batch * len(problem.stretches))
     accepted = offers[: max(room, 0)]
     if not accepted:
         return []

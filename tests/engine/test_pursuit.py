@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -51,7 +52,7 @@ def test_stretches_cover_the_recording_without_gap_or_overlap() -> None:
     for samples in (1, 100, 11_890, 20_000, 100_001):
         stretches = make_stretches(samples, RATE)
         assert stretches[0].begin == 0 and stretches[-1].end == -(-samples // BLOCK)
-        assert all(a.end == b.begin for a, b in zip(stretches, stretches[1:], strict=False))
+        assert all(a.end == b.begin for a, b in itertools.pairwise(stretches))
         assert all(s.low <= s.begin < s.end <= s.high or samples < BLOCK for s in stretches)
 
 
