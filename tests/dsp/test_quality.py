@@ -83,7 +83,7 @@ def test_a_constant_is_measured_like_any_other_signal():
 def test_the_scale_of_both_does_not_matter(scale: float):
     x, y = noise(5000).astype(np.float32), noise(5000, seed=1).astype(np.float32)
     scaled = measure_quality(x * np.float32(scale), y * np.float32(scale), RATE)
-    assert figures(scaled) == pytest.approx(figures(measure_quality(x, y, RATE)), rel=1e-7)  # float32 rounding: worst 3e-8
+    assert figures(scaled) == pytest.approx(figures(measure_quality(x, y, RATE)), rel=1e-7)  # worst 3e-8
 
 
 def test_blocks_do_not_show():

@@ -72,7 +72,9 @@ def test_gradient_is_that_of_the_slow_twin(seed: int):
     own = replace(atoms, onset=atoms.onset[atoms.owner], log_attack=atoms.log_attack[atoms.owner])  # one a mode
     leaves = [own.amp.real, own.amp.imag, own.log_damping, own.omega, own.log_attack, own.onset]
     re, im, log_damping, omega, log_attack, onset = leaves = [leaf.clone().requires_grad_() for leaf in leaves]
-    single = Atoms(onset, log_attack, torch.arange(len(onset)), log_damping, omega, torch.complex(re, im))
+    turn = omega * (onset - onset.detach())  # the carrier stays where it is when the onset moves
+    amp = torch.complex(re, im) * torch.polar(torch.ones_like(turn), turn)
+    single = Atoms(onset, log_attack, torch.arange(len(onset)), log_damping, omega, amp)
     sound = render_slowly(modes_of_atoms(single), SAMPLES, 1)
     slow = torch.stack(torch.autograd.grad((sound * residual.flatten()).sum(), leaves), dim=1)  # [K, 6]
     fast = gradient(Basis(atoms, BLOCKS), residual)
@@ -90,7 +92,10 @@ def jacobian(atoms: Atoms, samples: int) -> Tensor:
         for sign in (1, -1):
             values = getattr(atoms, name).clone()
             values[index] += sign * step
-            moved.append(sound_of(replace(atoms, **{name: values}), samples))
+            shifted = replace(atoms, **{name: values})
+            turn = atoms.omega * (shifted.onset - atoms.onset)[atoms.owner]  # the carrier stays where it is
+            shifted = replace(shifted, amp=atoms.amp * torch.polar(torch.ones_like(turn), turn))
+            moved.append(sound_of(shifted, samples))
         return (moved[0] - moved[1]) / (2 * step)
 
     where = positions(atoms)
@@ -123,7 +128,7 @@ def test_normal_matrix_of_atoms_within_the_window(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(modal, "COUPLED", 1e-12)
     for seed in range(3):
         atoms = draw_atoms(seed, 5, 2000, onset=(100, -100), attack=(30, 200), decay=(50, 100), omega=(0.1, 2.5))
-        assert normalised_error(atoms, 3000) < 1e-4  # worst 1e-5
+        assert normalised_error(atoms, 3000) < 1e-3  # worst 3e-4
 
 
 def test_normal_matrix_of_atoms_cut_by_the_window(monkeypatch: pytest.MonkeyPatch):
