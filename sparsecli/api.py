@@ -52,6 +52,7 @@ def fit(
     Raises:
         ValueError: no sample rate, samples of no such shape or not finite, or a setting out of range.
         TypeError: no such setting.
+        SparseError: the device is not there.
     """
     from .engine import fitting
 
@@ -110,7 +111,8 @@ def as_audio(recording: Audio | ArrayLike, sample_rate: int | None = None) -> Au
     """Samples `[samples]` or `[channels, samples]` as an `Audio`, which is returned as it is.
 
     Raises:
-        ValueError: no sample rate or another than an `Audio` has, or samples of no such shape, not finite or none.
+        ValueError: no sample rate or another than an `Audio` has, or samples of no such shape or type, not finite or
+            none.
 
     >>> as_audio(np.zeros((2, 4800)), 48000).duration_s
     0.1
@@ -119,11 +121,14 @@ def as_audio(recording: Audio | ArrayLike, sample_rate: int | None = None) -> Au
         if sample_rate not in (None, recording.sample_rate):
             raise ValueError(f"the recording has {recording.sample_rate} Hz, not {sample_rate}")
         return recording
-    samples = np.atleast_2d(np.asarray(recording, np.float32))
+    given = np.asarray(recording)
+    if given.dtype.kind != "f":
+        raise ValueError(f"samples are floats with full scale at 1, not {given.dtype}")
+    samples = np.atleast_2d(given.astype(np.float32))
     if sample_rate is None or not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
         raise ValueError(f"give the sample rate of the samples, {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz")
     if samples.ndim != 2 or not samples.size or len(samples) > MAX_CHANNELS:
-        raise ValueError(f"samples are [samples] or [channels, samples], not {np.shape(recording)}")
+        raise ValueError(f"samples are [samples] or [channels, samples], not {given.shape}")
     if not np.isfinite(samples).all():
         raise ValueError("samples that are not finite")
     return Audio(samples, sample_rate)

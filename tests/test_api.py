@@ -95,6 +95,7 @@ def test_recordings_are_written_and_read(tmp_path):
         (np.zeros(0), RATE, "not \\(0,\\)"),
         (np.zeros((4000, 2)), RATE, "not \\(4000, 2\\)"),
         (np.array([0.0, np.nan]), RATE, "not finite"),
+        (np.array([0, 32767], np.int16), RATE, "floats with full scale at 1, not int16"),
         (sparsecli.Audio(TONE[None], RATE), 2 * RATE, "has 8000 Hz, not 16000"),
     ],
 )
