@@ -120,6 +120,13 @@ def test_rendered_at_44_and_resampled_equals_22_khz(source_rate: int, noise: boo
     assert snr_db(at_low[200:-200], resampled[200:-200]) > 80  # worst 86
 
 
+def test_the_noise_is_drawn_on_the_source_s_grid():
+    """At 96 kHz it is the same noise, not another draw."""
+    events = draw_events(2, 6, 1.0, RATE, noise=True)
+    high = resample(sound_of(events, sample_rate=96000).astype(np.float32), 96000, RATE)
+    assert snr_db(sound_of(events)[200:-200], high[200:-200]) > 70  # worst of 6 draws 79
+
+
 def test_pitch_shift_multiplies_frequencies_and_keeps_onsets():
     events = draw_events(6, 6, 1.0, RATE)
     moved = events.params.copy()
@@ -171,6 +178,12 @@ def test_length_and_form(rate: int, duration_s: float):
     audio = render(events, RenderSettings(sample_rate=rate))
     assert audio.samples.shape == (1, max(1, round(duration_s * rate)) if duration_s else 0)
     assert (audio.samples.dtype, audio.sample_rate, audio.name) == (np.float32, rate, "a.wav")
+
+
+def test_a_level_of_200_db_down_is_silence():
+    """An unused slot, whatever else stands in it."""
+    assert sound_of(one_mode(level1_db=-199.0)).any()
+    assert not sound_of(one_mode(level1_db=SILENT_DB)).any()
 
 
 def test_no_events_are_silence_and_the_source_s_rate_is_the_default():

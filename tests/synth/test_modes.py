@@ -162,6 +162,15 @@ def test_neighbours_change_nothing():
     assert largest_difference(torch.stack(parts).sum(0), whole, modes) < -140  # worst -148
 
 
+def test_a_strike_ends_alike_in_any_company():
+    """Batches are as long as their longest strike; the others end where they would end alone."""
+    short, long = (strike(decay_s=decay_s, onset_s=0.01) for decay_s in (0.065, 0.1))  # 9 and 13 blocks
+    both = Modes(*(torch.cat([getattr(short, name), getattr(long, name)]) for name in QUANTITIES))
+    apart = render_modes(short, SAMPLES, RATE) + render_modes(long, SAMPLES, RATE)
+    assert largest_difference(render_modes(both, SAMPLES, RATE), apart, both) < -140
+    assert torch.equal(render_modes(short, SAMPLES, RATE)[: 6 * BLOCK], render_modes(short, 6 * BLOCK, RATE))
+
+
 @pytest.mark.parametrize(("k", "dB"), [(2 * BLOCK, -140), (1000, -95)])
 def test_a_shift_of_k_samples_commutes(k: int, dB: float):
     """By whole blocks to rounding; by others to where strikes end, 80 dB under their peaks: worst -102 dB."""
