@@ -106,6 +106,7 @@ def _fit_modes(
     rate = min(audio.sample_rate, round(2 * settings.bandwidth_hz))
     target = resample(source, audio.sample_rate, rate)
     centred = torch.from_numpy(target - target.mean()).to(choose_device(settings.device), torch.float64)
+    peak = centred.abs().max().clamp(min=1e-30) if len(centred) else torch.ones(())  # so that levels do not matter
     header = Header(
         duration_s=audio.duration_s,
         sample_rate=audio.sample_rate,
@@ -114,7 +115,8 @@ def _fit_modes(
         seed=settings.seed,
         settings=asdict(settings),
     )
-    return to_events(pursue(centred, rate, settings, spend, watch), rate, header)
+    atoms = pursue(centred / peak, rate, settings, spend, watch)
+    return to_events(replace(atoms, amp=atoms.amp * peak), rate, header)
 
 
 def spendable(settings: FitSettings, duration_s: float) -> int:
