@@ -24,7 +24,7 @@ TRIES = 4
 LESS_DAMPING, MORE_DAMPING = 0.25, 6.0
 MIN_DAMPING = 1e-6
 # Share of a mode's own energy that is added to the cost. Without it pairs of modes grow huge and cancel each other,
-# which sounds right until one of them is edited. A mode standing alone is held 1e-4 too low, 80 dB under itself.
+# which sounds right until one of them is edited. It costs a mode that stands alone about 1e-4 of its amplitude.
 RESTRAINT = 1e-4
 STALLED = 1e-5  # a step that lowers the energy by a smaller share ends the refinement: 0.00004 dB
 

@@ -48,7 +48,7 @@ class FitSettings:
     device: Device = "auto"
     newcomers: int = 4
     newcomer_steps: int = 6
-    partial_steps: int = 4
+    partial_steps: int = 12
     sweep_steps: int = 2
     polish_rounds: int = 2
     polish_steps: int = 12

@@ -55,8 +55,11 @@ def test_a_rendered_note_is_found_again() -> None:
     for slot, freq in enumerate((440.0, 881.0, 1325.0), 1):
         k = int(np.argmax(np.where(abs(modes["freq_hz"] - freq) < 5, modes["level_db"], -300)))
         assert modes["freq_hz"][k] == pytest.approx(freq, abs=0.1)
-        assert modes["decay_s"][k] == pytest.approx(truth.column(f"decay{slot}_s")[0], rel=0.1)
-        assert modes["level_db"][k] == pytest.approx(truth.column(f"level{slot}_db")[0], abs=2)  # a side mode may share it
+        assert modes["decay_s"][k] == pytest.approx(truth.column(f"decay{slot}_s")[0], rel=0.05)
+        level_db = truth.column(f"level{slot}_db")[0]
+        assert modes["level_db"][k] == pytest.approx(
+            level_db, abs=1
+        )  # a side mode found in the same round may share it
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5])

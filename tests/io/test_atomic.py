@@ -115,8 +115,9 @@ def test_exception_leaves_all_as_it_was(tmp_path, error, existing):
 
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
 from sparsecli.io.atomic import open_output
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits that it is ignored
 with open_output(sys.argv[1], overwrite=True) as out:
     out.write(b"half" * 100_000)
     out.flush()
