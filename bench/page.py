@@ -29,6 +29,7 @@ def parse_arguments(description: str | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--clips", type=Path, default=HERE.parent / "examples", help="folder of recordings")
     parser.add_argument("--page", type=Path, help="the page to write; default: beside the script")
+    parser.add_argument("--longest", type=float, default=120.0, help="seconds of audio that growth is measured up to")
     return parser.parse_args()
 
 

@@ -98,9 +98,9 @@ def render_rows() -> list[list[str]]:
     ]
 
 
-def growth_rows(path: Path, atoms: int) -> list[list[str]]:
-    """A fit of a quarter, a half and all of up to 120 s of a recording."""
-    whole_s = min(120.0, read_audio(str(path)).duration_s)
+def growth_rows(path: Path, atoms: int, longest_s: float) -> list[list[str]]:
+    """A fit of a quarter, a half and all of up to `longest_s` of a recording."""
+    whole_s = min(longest_s, read_audio(str(path)).duration_s)
     rows = []
     for duration_s in (whole_s / 4, whole_s / 2, whole_s):
         (wall, cpu, found, snr), peak_mb = apart(time_fit, str(path), duration_s, atoms)
@@ -122,7 +122,7 @@ def main() -> None:
         table(("what", "time", "peak MB"), render_rows()),
         f"A fit with 16 atoms for each 1.486 s, of the beginning of `{longest.name}`. Each line is a process of its "
         "own; a bare Python with torch imported takes about 350 MB of the peak.",
-        table(head, growth_rows(longest, atoms=16)),
+        table(head, growth_rows(longest, 16, arguments.longest)),
     )
 
 
