@@ -13,6 +13,9 @@ Scale = Literal["linear", "log", "angle"]
 SILENT_DB = -200.0  # the level of an unused slot; nothing at or under it sounds
 MODES_PER_ATOM = 3
 AIR_BANDS = 24
+NUMBERS_OF_STRIKE = 2  # what `--budget` counts: onset and attack,
+NUMBERS_OF_MODE = 4  # frequency, decay, level and phase,
+NUMBERS_OF_BURST = 2  # level and frequency
 AIR_FRAMES_PER_S = 1.0
 STRETCH_S = 32768 / 22050  # the unit of `--atoms` and `--budget`: the original's 2^15 samples at 22 050 Hz
 

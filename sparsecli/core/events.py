@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import COLUMNS_OF_KIND, MODES_PER_ATOM, SILENT_DB
+from .columns import COLUMNS_OF_KIND, MODES_PER_ATOM, NUMBERS_OF_BURST, NUMBERS_OF_MODE, NUMBERS_OF_STRIKE, SILENT_DB
 
 FORMAT = "sparse-events"
 VERSION = 1
@@ -86,7 +86,8 @@ class Events:
         """How many numbers are in use: the cost that `--budget` caps. An unused slot or burst costs nothing."""
         used_modes = int((self.modes("level_db") > SILENT_DB).sum())
         used_bursts = int((self.column("noise_level_db") > SILENT_DB).sum())
-        return 2 * len(self) + 4 * used_modes + 2 * used_bursts + int((self.air > SILENT_DB).sum())
+        of_atoms = NUMBERS_OF_STRIKE * len(self) + NUMBERS_OF_MODE * used_modes + NUMBERS_OF_BURST * used_bursts
+        return of_atoms + int((self.air > SILENT_DB).sum())
 
     def take(self, rows: NDArray[Any]) -> Events:
         """The events at `rows` (indices or a mask); the air stays."""

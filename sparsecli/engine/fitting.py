@@ -12,7 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from ..core.audio import Audio
-from ..core.columns import AIR_BANDS, ATOM_COLUMNS, MAX_LEVEL_DB, MODES_PER_ATOM, PI, SILENT_DB, STRETCH_S
+from ..core.columns import (
+    AIR_BANDS,
+    ATOM_COLUMNS,
+    MAX_LEVEL_DB,
+    MODES_PER_ATOM,
+    NUMBERS_OF_BURST,
+    PI,
+    SILENT_DB,
+    STRETCH_S,
+)
 from ..core.events import Events, Header, events_from_columns
 from ..dsp.quality import log_mel_db, snr_db
 from ..dsp.resample import resample
@@ -24,8 +33,6 @@ from .pursuit import most_atoms, pursue
 from .rendering import render
 from .settings import FitSettings, RenderSettings
 from .texture import fit_air, fit_burst, make_cells
-
-NUMBERS_OF_BURST = 2
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..core.columns import MODES_PER_ATOM, STRETCH_S
+from ..core.columns import MODES_PER_ATOM, NUMBERS_OF_MODE, NUMBERS_OF_STRIKE, STRETCH_S
 from .modal import BLOCK, Atoms, Basis, join, no_atoms
 from .refine import Bounds, Refined, bounds_for, cut, mode_gains, refine, solve_amplitudes
 from .search import Candidate, pick, search, search_partials, to_atoms
@@ -24,8 +24,6 @@ from .settings import FitSettings
 
 LOWEST_HZ = 20.0
 MARGIN = 8  # blocks by which an onset may leave its stretch
-NUMBERS_OF_MODE = 4
-NUMBERS_OF_STRIKE = 2  # onset and attack
 FAINT = 1e-12  # of the recording's energy: what lies 120 dB down is rounding, not sound
 NEWCOMER_DAMPING, SWEEP_DAMPING = 1e-2, 1e-3
 TAIL_NEPERS = 11.5  # a tail is carried on until it is 100 dB down
