@@ -25,12 +25,17 @@ SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"}
 
 
 def parse_arguments(description: str | None) -> argparse.Namespace:
+    """The options of a script that has no others."""
+    return make_parser(description).parse_args()
+
+
+def make_parser(description: str | None) -> argparse.ArgumentParser:
     """The options of all scripts: the clips, and where the page goes."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--clips", type=Path, default=HERE.parent / "examples", help="folder of recordings")
     parser.add_argument("--page", type=Path, help="the page to write; default: beside the script")
     parser.add_argument("--longest", type=float, default=120.0, help="seconds of audio that growth is measured up to")
-    return parser.parse_args()
+    return parser
 
 
 def recordings(folder: Path) -> list[Path]:

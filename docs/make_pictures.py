@@ -7,6 +7,7 @@ python docs/make_pictures.py demo/morning.npz
 from __future__ import annotations
 
 import io
+import math
 import sys
 import warnings
 from pathlib import Path
@@ -25,9 +26,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import sparsecli
-from sparsecli.core.columns import SILENT_DB
-from sparsecli.synth.modes import NEPERS_PER_T60, envelope_peak
-from sparsecli.synth.noise import burst_envelope
+from sparsecli.core.columns import NOISE_FREQ, SILENT_DB
+from sparsecli.synth.noise import burst_band, burst_envelope
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDING = ROOT / "examples" / "morning.flac"
@@ -81,10 +81,12 @@ def draw_sound(axes: Axes, audio: sparsecli.Audio, colours: LinearSegmentedColor
 
 def draw_events(axes: Axes, events: sparsecli.Events) -> PolyCollection:
     """Every mode as a wedge: it starts at the onset, is as thick and dark as loud, and ends where it has died away."""
-    level_db = events.modes("level_db")  # [E, 3]
+    level_db = events.modes("level_db")  # [E, 4]
     shown = level_db > FAINTEST_DB
-    onset_s = np.broadcast_to(events.onset_s[:, None], level_db.shape)[shown]
-    decay_s, level_db = events.modes("decay_s")[shown], level_db[shown]
+    onset_s, decay_s = (
+        np.broadcast_to(events.column(name)[:, None], level_db.shape)[shown] for name in ("onset_s", "decay_s")
+    )
+    level_db = level_db[shown]
     height = octaves(events.modes("freq_hz")[shown])
     end_s = np.minimum(onset_s + decay_s * (level_db - FAINTEST_DB) / 60, events.header.duration_s)
     end_s = np.maximum(end_s, onset_s + 0.012)  # to be seen at all
@@ -134,25 +136,33 @@ def picture_of_events(recording: sparsecli.Audio, events: sparsecli.Events) -> F
 
 
 def picture_of_an_atom() -> Figure:
-    """The envelope of a mode for three attacks, and that of a noise burst."""
+    """The envelope of an atom for three attacks and two decays, and the band of its noise for three frequencies."""
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 3.4), layout="constrained", sharey=True)
-    time_s = torch.linspace(0, 0.3, 1500, dtype=torch.float64)
-    decay_s = torch.tensor(0.6, dtype=torch.float64)
-    for attack_s, colour in ((0.002, "#8f1d5c"), (0.02, "#d5403f"), (0.08, "#ee7f3c")):
-        attack = torch.tensor(attack_s, dtype=torch.float64)
-        rise = torch.expm1(-time_s / attack).square()
-        shape = rise * torch.exp(-NEPERS_PER_T60 / decay_s * time_s) / envelope_peak(attack, decay_s)
-        left.plot(time_s, shape, color=colour, label=f"attack_s {attack_s:g}")
-        right.plot(time_s, burst_envelope(time_s, attack), color=colour, label=f"attack_s {attack_s:g}")
-    left.set_title("a mode: E(u) exp(-d u), decay_s 0.6, peak at level_db", loc="left")
-    right.set_title("a noise burst: g(u), peak at noise_level_db", loc="left")
-    for axes in (left, right):
-        axes.set_xlabel("seconds after the onset")
-        axes.legend(frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.set_xlim(0, 0.3)
-        axes.set_ylim(0, 1.05)
+    colours = ("#8f1d5c", "#d5403f", "#ee7f3c")
+    time_s = torch.linspace(0, 0.4, 1500, dtype=torch.float64)
+    for decay_s, style in ((0.6, "-"), (0.2, ":")):
+        for attack_s, colour in zip((0.002, 0.02, 0.08), colours, strict=True):
+            numbers = (torch.tensor(number, dtype=torch.float64) for number in (attack_s, decay_s))
+            label = f"attack_s {attack_s:g}, decay_s {decay_s:g}"
+            left.plot(time_s, burst_envelope(time_s, *numbers), color=colour, linestyle=style, label=label)
+    left.set_title("in time: modes and noise rise and fall alike", loc="left")
+    left.set_xlabel("seconds after the onset")
     left.set_ylabel("share of the peak")
+    left.set_xlim(0, 0.4)
+    left.legend(frameon=False, fontsize=9)
+    freq_hz = torch.logspace(math.log10(30), math.log10(16_000), 1500, dtype=torch.float64)
+    for centre_hz, colour in zip((250.0, 1000.0, 4000.0), colours, strict=True):
+        band = burst_band(freq_hz, torch.tensor(centre_hz))
+        right.plot(freq_hz, band, color=colour, label=f"{NOISE_FREQ} {centre_hz:g}")
+    right.set_title("in frequency: the band of the noise", loc="left")
+    right.set_xlabel("Hz")
+    right.set_xscale("log")
+    right.set_xlim(30, 16_000)
+    right.legend(frameon=False, fontsize=9, loc="upper left")
+    right.xaxis.set_major_formatter(FuncFormatter(lambda hz, _: f"{hz:,.0f}"))
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_ylim(0, 1.05)
     return figure
 
 

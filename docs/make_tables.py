@@ -17,7 +17,7 @@ from typing import Any
 import typer
 
 from sparsecli.cli.app import app
-from sparsecli.core.columns import ATOM_COLUMNS
+from sparsecli.core import columns as table
 from sparsecli.engine.settings import FitSettings, RenderSettings
 from sparsecli.synth import air, noise
 
@@ -76,19 +76,41 @@ def settings(kind: type[Any]) -> str:
 
 def columns() -> str:
     """The numbers of an atom."""
-    rows = [[f"`{c.name}`", c.unit, f"{c.low:g} to {c.high:g}", c.scale, c.meaning] for c in ATOM_COLUMNS]
+    return _rows_of(table.ATOM_COLUMNS)
+
+
+def _rows_of(of: Iterable[table.Column]) -> str:
+    rows = [[f"`{c.name}`", c.unit, f"{c.low:g} to {c.high:g}", c.scale, c.meaning] for c in of]
     return markdown(["column", "unit", "range", "scale", "meaning"], rows)
+
+
+def pan() -> str:
+    """The number that an atom has in two channels alone."""
+    return _rows_of([table.PAN_COLUMN])
+
+
+def numbers() -> str:
+    """What an atom costs."""
+    rows = [
+        ["the strike: onset, attack and decay", str(table.NUMBERS_OF_STRIKE)],
+        ["each mode: frequency, level and phase", str(table.NUMBERS_OF_MODE)],
+        ["noise: its level", str(table.NUMBERS_OF_BURST)],
+        ["its frequency, where slot 4 holds no mode", str(table.NUMBERS_OF_BAND)],
+        ["the place, in two channels", str(table.NUMBERS_OF_PAN)],
+    ]
+    return markdown(["in use", "numbers"], rows)
 
 
 def noise_constants() -> str:
     """What ties a burst to its atom, and the grid of the air."""
     rows = [
         ["`NOISE_RATE`", f"{noise.NOISE_RATE} Hz", "grid on which noise is drawn, doubled until it covers the source"],
-        ["`BURST_ORDER`", f"{noise.BURST_ORDER:g}", "k of the envelope"],
-        ["`BURST_DECAY`", f"{noise.BURST_DECAY:g}", "theta in attacks; k theta is one attack"],
         ["`BURST_BAND`", f"{noise.BURST_BAND:g}", "centre of the band over its standard deviation"],
-        ["`BURST_LENGTH`", f"{noise.BURST_LENGTH:g}", "attacks after which a burst has ended"],
-        ["`MAX_BURST_SAMPLES`", str(noise.MAX_BURST_SAMPLES), "of the noise grid, after which it ends in any case"],
+        [
+            "`MAX_BURST_SAMPLES`",
+            str(noise.MAX_BURST_SAMPLES),
+            "of the noise grid, after which a burst ends in any case",
+        ],
         ["`HOP`", str(air.HOP), "samples of the noise grid between two frames of the air's noise"],
     ]
     return markdown(["constant", "value", "meaning"], rows)
@@ -96,6 +118,8 @@ def noise_constants() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "columns": columns,
+    "pan": pan,
+    "numbers": numbers,
     "noise": noise_constants,
     "fit settings": lambda: settings(FitSettings),
     "render settings": lambda: settings(RenderSettings),

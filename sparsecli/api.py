@@ -14,6 +14,7 @@ from .core.audio import Audio
 from .core.columns import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from .core.errors import SparseError
 from .core.events import Events, Header
+from .core.grids import Codes
 from .dsp.quality import Quality
 from .engine import comparing
 from .engine.comparing import Comparison
@@ -37,7 +38,7 @@ def fit(
     on_progress: Callable[[Progress], bool] | None = None,
     **changes: Any,
 ) -> FitResult:
-    """Fit events to a recording; more than one channel is folded to mono.
+    """Fit events to a recording. In two channels each atom has its place; more than two are folded to mono.
 
     Args:
         recording: an `Audio`, or samples `[samples]` or `[channels, samples]` with full scale at 1.
@@ -102,9 +103,16 @@ def load(path: str | os.PathLike[str]) -> Events:
     return load_events(path)
 
 
-def save(path: str | os.PathLike[str], events: Events, overwrite: bool = False) -> None:
-    """Write an events file, `.npz`, `.json` or `.csv` by its name. Raises SparseError."""
-    save_events(path, events, overwrite=overwrite)
+def save(path: str | os.PathLike[str], events: Events, overwrite: bool = False, codes: Codes | None = None) -> None:
+    """Write an events file, `.npz`, `.json` or `.csv` by its name. Raises SparseError.
+
+    Args:
+        path: the file.
+        events: what to write.
+        overwrite: replace an existing file.
+        codes: those of a quantised fit's `result.codes`, for a small `.npz`.
+    """
+    save_events(path, events, overwrite=overwrite, codes=codes)
 
 
 def as_audio(recording: Audio | ArrayLike, sample_rate: int | None = None) -> Audio:

@@ -21,7 +21,7 @@ import pytest
 import sparsecli
 from sparsecli.cli.options import USAGE
 from sparsecli.cli.runner import INTERRUPTED
-from sparsecli.core.columns import ATOM_COLUMNS, SILENT_DB
+from sparsecli.core.columns import SILENT_DB, columns_of
 from sparsecli.core.events import events_from_columns
 from sparsecli.dsp.quality import snr_db
 from sparsecli.dsp.resample import resample
@@ -171,6 +171,7 @@ def check_readme(folder: Path, names: dict[str, Any]) -> None:
         "song.json",
         "start.npz",
         "rest.wav",
+        "start.wav",
         "song.wav",
         "slow.flac",
         "tones.ogg",
@@ -182,26 +183,31 @@ def check_readme(folder: Path, names: dict[str, Any]) -> None:
     assert sparsecli.read_audio(folder / "tones.ogg").sample_rate == 48000
     piped, direct = (sparsecli.read_audio(folder / name) for name in ("again.wav", "song.wav"))
     np.testing.assert_array_equal(piped.samples, direct.samples)  # the same through a pipe
-    assert sparsecli.load("quick.npz").header.settings["polish_rounds"] == 0
-    assert sparsecli.load("quick.npz").header.settings["newcomers"] == 8
+    assert sparsecli.load("quick.npz").header.settings["quality"] == "fast"
+    assert sparsecli.load("quick.npz").header.settings["price"] == 0.5
     assert len(names["events"]) == len(sparsecli.load("quick.npz")) == round(8 * SONG_S / 1.486)
 
 
 def known_events(rows: int = 5) -> sparsecli.Events:
-    """Some events with one, two and three modes, one that starts before the recording, and one with a burst."""
+    """Some events with one to four modes, one that starts before the recording, and two with a burst.
+
+    One burst has a slot of its own, the other shares that of a mode. They lie between two channels.
+    """
     generator = np.random.default_rng(5)
-    columns: dict[str, Any] = {column.name: np.zeros(rows) for column in ATOM_COLUMNS}
+    columns: dict[str, Any] = {column.name: np.zeros(rows) for column in columns_of("atoms", 2)}
     columns["onset_s"] = np.linspace(-0.1, 0.7, rows)
     columns["attack_s"] = np.geomspace(5e-4, 0.1, rows)
-    columns["noise_level_db"][:], columns["noise_level_db"][2], columns["noise_hz"][2] = SILENT_DB, -30.0, 3000.0
-    for slot in (1, 2, 3):
+    columns["decay_s"] = generator.uniform(0.01, 3, rows)
+    columns["noise_level_db"] = np.where(np.isin(np.arange(rows), (2, 4)), -30.0, SILENT_DB)
+    for slot in (1, 2, 3, 4):
         used = np.arange(rows) >= slot - 1
         columns[f"level{slot}_db"] = np.where(used, generator.uniform(-40, -10, rows), SILENT_DB)
         columns[f"freq{slot}_hz"] = np.where(used, generator.uniform(50, 9000, rows), 0)
-        columns[f"decay{slot}_s"] = np.where(used, generator.uniform(0.01, 3, rows), 0)
         columns[f"phase{slot}_rad"] = np.where(used, generator.uniform(-3, 3, rows), 0)
-    header = sparsecli.Header(duration_s=1.0, sample_rate=SONG_RATE, source_name="song.flac")
-    return events_from_columns(header, columns, np.full((1, 1, 24), -60.0))
+    columns["freq4_hz"][2] = 3000.0
+    columns["pan"] = np.linspace(-1, 0.8, rows)
+    header = sparsecli.Header(duration_s=1.0, sample_rate=SONG_RATE, channels=2, source_name="song.flac")
+    return events_from_columns(header, columns, np.full((2, 1, 24), -60.0))
 
 
 def write_known_events(folder: Path) -> None:
@@ -211,7 +217,7 @@ def write_known_events(folder: Path) -> None:
 
 def check_format(folder: Path, names: dict[str, Any]) -> None:
     """The reader and renderer of the page do what `sparse` does."""
-    expected = sparsecli.render(known_events(), noise=False).mono()
+    expected = sparsecli.render(known_events(), noise=False).samples
     # `sparse` works in float32, and ends modes that are 80 dB under their peaks: here the difference is 136 dB down.
     assert snr_db(names["sound"], expected) > 120
     for name, values in names["by_name"].items():

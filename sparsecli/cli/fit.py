@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from sparsecli.engine.settings import FitSettings
+from sparsecli.engine.settings import EFFORTS, FitSettings
 
 from . import options
 from .console import Console, Progress, print_json, speed, spoken
@@ -19,13 +20,23 @@ from .outputs import check_extensions, check_outputs, check_writable, make_folde
 from .runner import Record, run_each
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sparsecli.core.audio import Audio
     from sparsecli.core.events import Events
     from sparsecli.engine import fitting
+    from sparsecli.engine.checkpoints import Checkpoint
     from sparsecli.io.events_file import EventsFormat
 
 FORMATS = ("npz", "json", "csv")
 EXTENSIONS = (".npz", ".json", ".csv")
+
+CHECKPOINT_EVERY_S = 60.0
+
+
+def _efforts_told() -> str:
+    return "; ".join(f"{name} takes {effort.told}" for name, effort in EFFORTS.items() if effort.told)
+
 
 setting = partial(options.setting, FitSettings)
 Inputs = Annotated[list[str], typer.Argument(metavar="IN", help="Recordings; - is standard input.")]
@@ -35,14 +46,22 @@ Snr = Annotated[float | None, setting("snr_db", "--snr", "DB", "Stop once this S
 Budget = Annotated[int | None, setting("budget", "--budget", "NUMBERS", "At most so many numbers for each 1.486 s.")]
 Seconds = Annotated[float | None, setting("seconds", "--seconds", "S", "Stop after this much time.")]
 Bandwidth = Annotated[float | None, setting("bandwidth_hz", "--bandwidth", "HZ", "Search modes up to this frequency.")]
+Bits = Annotated[float | None, setting("bits", "--bits", "BITS", "Round to so many bits a number, for a small file.")]
 Start = Annotated[float, typer.Option("--start", metavar="S", help="Leave out so much of the beginning.")]
 Duration = Annotated[float | None, typer.Option("--duration", metavar="S", help="Fit only this much.")]
 Residual = Annotated[
     str | None,
-    typer.Option("--residual", metavar="WAV", help="Also write the recording minus its rendering; mono, float."),
+    typer.Option("--residual", metavar="WAV", help="Also write the recording minus its rendering, as float samples."),
 ]
 Seed = Annotated[int | None, setting("seed", "--seed", "N", "Seed of the noise bursts.")]
 Format = Annotated[str | None, options.file_format(FORMATS)]
+Quality = Annotated[
+    str | None,
+    setting("quality", "--quality", "|".join(EFFORTS), f"How much work: {_efforts_told()}."),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on from the checkpoint beside the output, if an earlier fit left one.")
+]
 KeepPartial = Annotated[
     bool, typer.Option("--keep-partial", help="After Ctrl-C, write what is found so far (a second one kills).")
 ]
@@ -57,6 +76,7 @@ def fit_command(
     budget: Budget = None,
     seconds: Seconds = None,
     bandwidth_hz: Bandwidth = None,
+    bits: Bits = None,
     start_s: Start = 0.0,
     duration_s: Duration = None,
     residual: Residual = None,
@@ -65,6 +85,8 @@ def fit_command(
     config: options.Config = None,
     assignments: options.Set = None,
     file_format: Format = None,
+    quality: Quality = None,
+    resume: Resume = False,
     keep_partial: KeepPartial = False,
     overwrite: options.Overwrite = False,
     jobs: options.Jobs = 1,
@@ -74,7 +96,7 @@ def fit_command(
 ) -> None:
     """Fit events to recordings: atoms that start, ring and decay, and the air behind them.
 
-    Several channels are folded to mono.
+    In two channels each atom has its place between them; more channels are folded to mono.
 
     Without -o, song.wav becomes song.npz in the current folder.
     """
@@ -82,6 +104,7 @@ def fit_command(
     with usage_errors(console):
         settings = settings_from(context, FitSettings, "fit", config, assignments)
         options.check_choice("--format", file_format, FORMATS)
+        options.check_choice("--quality", quality, tuple(EFFORTS))
         outputs = plan_outputs(inputs, output, f".{file_format or FORMATS[0]}")
         residuals = plan_outputs(inputs, residual, ".residual.wav") if residual else []
         check_outputs(inputs, outputs + residuals)
@@ -93,7 +116,8 @@ def fit_command(
     beside: list[str | None] = [*residuals] or [None] * len(inputs)
     chosen, excerpt_s = cast("EventsFormat | None", file_format), (start_s, duration_s)
     tasks = [
-        FitTask(*places, chosen, settings, excerpt_s, overwrite) for places in zip(inputs, outputs, beside, strict=True)
+        FitTask(*places, chosen, settings, excerpt_s, overwrite, resume)
+        for places in zip(inputs, outputs, beside, strict=True)
     ]
     run_each(fit_one, tasks, console, print_json if as_json else None, jobs, keep_partial)
 
@@ -109,24 +133,30 @@ class FitTask:
     settings: FitSettings
     excerpt_s: tuple[float, float | None]
     overwrite: bool
+    resume: bool
 
 
 def fit_one(task: FitTask, console: Console, interrupts: Interrupts) -> Record:
     """Read, fit and write one recording; returns what `--json` prints."""
     for path in filter(None, (task.output, task.residual)):
         check_writable(path, task.overwrite)
-    from sparsecli.engine.fitting import fit
+    from sparsecli.engine.fitting import fit, notices
     from sparsecli.io.audio import read_audio
+    from sparsecli.io.checkpoint_file import checkpoint_path, remove
     from sparsecli.io.events_file import save_events
 
     audio = read_audio(task.input, *task.excerpt_s)
-    if audio.channels > 1:
-        console.say(task.input, f"its {audio.channels} channels are folded to mono")
+    for notice in notices(audio, task.residual is not None):
+        console.say(task.input, notice)
+    checkpoint = checkpoint_path(task.output)
+    resumed = _read_checkpoint(checkpoint) if task.resume else None
     with console.progress(task.input) as progress:
-        result = fit(audio, task.settings, _reporting(progress, interrupts))
-    save_events(task.output, result.events, overwrite=task.overwrite, file_format=task.file_format)
+        result = fit(audio, task.settings, _reporting(progress, interrupts), _keeping(checkpoint), resumed)
+    save_events(task.output, result.events, overwrite=task.overwrite, file_format=task.file_format, codes=result.codes)
     if task.residual is not None:
         _write_residual(task, audio, result.events)
+    if checkpoint is not None:
+        remove(checkpoint)
     record = _record(task, result)
     console.say(task.input, _summary(record))
     return record
@@ -140,20 +170,55 @@ def _reporting(progress: Progress, interrupts: Interrupts) -> Callable[[fitting.
     return report
 
 
+def _read_checkpoint(path: Path | None) -> Checkpoint | None:
+    """The checkpoint at `path`; None where an earlier fit left none, or finished."""
+    from sparsecli.engine.checkpoints import Checkpoint
+    from sparsecli.io.checkpoint_file import load_arrays
+
+    if path is None or not path.exists():
+        return None
+    arrays = load_arrays(path)
+    return Checkpoint(str(arrays.pop("belongs_to", "")), int(arrays.pop("phase", 0)), arrays)
+
+
+def _keeping(path: Path | None) -> Callable[[Callable[[], Checkpoint]], None] | None:
+    """Writes a checkpoint at `path` every minute."""
+    import numpy as np
+
+    from sparsecli.io.checkpoint_file import save_arrays
+
+    if path is None:
+        return None
+    last = time.monotonic()
+
+    def keep(make: Callable[[], Checkpoint]) -> None:
+        nonlocal last
+        if time.monotonic() - last < CHECKPOINT_EVERY_S:
+            return
+        made = make()
+        about = {"belongs_to": np.array(made.belongs_to), "phase": np.array(made.phase)}
+        save_arrays(path, {**about, **made.arrays})
+        last = time.monotonic()
+
+    return keep
+
+
 def _write_residual(task: FitTask, audio: Audio, events: Events) -> None:
-    """The recording minus the full rendering, as float samples, which nothing can clip."""
+    """The recording, folded where the fit folds it, minus the full rendering, as float samples, which nothing can clip.
+
+    `sparse render --residual` adds it again.
+    """
     from dataclasses import replace
 
+    from sparsecli.engine.fitting import source_of
     from sparsecli.engine.rendering import render
     from sparsecli.engine.settings import RenderSettings
     from sparsecli.io.audio import write_audio
 
     assert task.residual is not None
-    rendered = render(events, RenderSettings(sample_rate=audio.sample_rate, device=task.settings.device)).mono()
-    samples = audio.mono()  # [samples]
-    length = min(len(samples), len(rendered))
-    samples[:length] -= rendered[:length]
-    write_audio(task.residual, replace(audio, samples=samples[None]), bit_depth="float", overwrite=task.overwrite)
+    rendered = render(events, RenderSettings(device=task.settings.device))
+    residual = replace(audio, samples=source_of(audio) - rendered.samples)  # [channels, samples]
+    write_audio(task.residual, residual, bit_depth="float", overwrite=task.overwrite)
 
 
 def _record(task: FitTask, result: fitting.FitResult) -> Record:
@@ -172,11 +237,13 @@ def _record(task: FitTask, result: fitting.FitResult) -> Record:
 
 def _summary(record: dict[str, Any]) -> str:
     quality = record["quality"]
-    snr, log_mel = (quality.get(name) for name in ("snr_db", "log_mel_db"))
+    snr, log_mel, bits, lost = (quality.get(name) for name in ("snr_db", "log_mel_db", "bits", "snr_lost_db"))
     parts = [
         f"{record['events']} atoms, {record['numbers']} numbers",
         f"SNR {snr:.1f} dB" if snr is not None else "no SNR (silence)",
         f"log-mel {log_mel:.1f} dB" if log_mel is not None else "",
+        f"{bits:.1f} bits a number" if bits is not None else "",
+        f"{lost:.2f} dB lost" if lost is not None else "",
         f"{record['seconds']:.1f} s ({speed(record['duration_s'], record['seconds'])})",
         "" if record["complete"] else "ended early",
     ]

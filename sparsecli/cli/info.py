@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sparsecli.core.columns import COLUMNS_OF_KIND, SILENT_DB, STRETCH_S
+from sparsecli.core.columns import COLUMNS_OF_KIND, NOISE_FREQ, SILENT_DB, STRETCH_S, Column, columns_of
 from sparsecli.core.errors import SparseError
 
 from . import options
@@ -35,12 +35,12 @@ def info_command(
 ) -> None:
     """Print what events files hold: counts, ranges, source, settings and the quality reached.
 
-    --columns prints the table of columns instead, of every kind where no file is named.
+    --columns prints the table of columns instead; of every kind, in two channels, where no file is named.
     """
     console = Console(quiet)
     if columns and not inputs:
         for kind in COLUMNS_OF_KIND:
-            (print_json if as_json else _print_columns)(_columns(kind))
+            (print_json if as_json else _print_columns)(_columns(kind, columns_of(kind, channels=2)))
         return
     with usage_errors(console):
         if not inputs:
@@ -61,19 +61,21 @@ class InfoTask:
 
 def info_one(task: InfoTask, console: Console, interrupts: Interrupts) -> Record:
     """Read one file; returns what `--json` prints."""
-    from sparsecli.io.events_file import load_events
+    from sparsecli.io.events_file import load_events_and_size
 
-    events = load_events(task.input)
-    return _columns(events.header.kind) if task.columns else {"input": task.input, **describe(events)}
+    events, size = load_events_and_size(task.input)
+    if task.columns:
+        return _columns(events.header.kind, events.table)
+    kbit_s = 8 * size / events.header.duration_s / 1000
+    return {"input": task.input, "bytes": size, "kbit_s": kbit_s, **describe(events)}
 
 
 def describe(events: Events) -> Record:
     """Counts, ranges and header of events, in numbers that JSON can hold. A range is None where nothing is in it."""
-    used = events.modes("level_db") > SILENT_DB  # [E, 3]
+    used = events.modes("level_db") > SILENT_DB  # [E, 4]
     bursts = events.column("noise_level_db") > SILENT_DB  # [E]
     header = asdict(events.header)
     stretches = max(1.0, events.header.duration_s / STRETCH_S)
-    ranges = {name: _range(events.modes(name)[used]) for name in ("freq_hz", "decay_s", "level_db")}
     return {
         "kind": header.pop("kind"),
         "events": len(events),
@@ -85,9 +87,12 @@ def describe(events: Events) -> Record:
         "ranges": {
             "onset_s": _range(events.onset_s),
             "attack_s": _range(events.column("attack_s")),
-            **ranges,
-            "noise_hz": _range(events.column("noise_hz")[bursts]),
+            "decay_s": _range(events.column("decay_s")),
+            "freq_hz": _range(events.modes("freq_hz")[used]),
+            "level_db": _range(events.modes("level_db")[used]),
+            "noise_hz": _range(events.column(NOISE_FREQ)[bursts]),
             "noise_level_db": _range(events.column("noise_level_db")[bursts]),
+            **({"pan": _range(events.column("pan"))} if "pan" in events.columns else {}),
         },
         "air": {
             "channels": events.air.shape[0],
@@ -102,8 +107,8 @@ def _range(values: NDArray[np.floating[Any]]) -> list[float] | None:
     return [float(values.min()), float(values.max())] if values.size else None
 
 
-def _columns(kind: str) -> Record:
-    return {"kind": kind, "columns": [asdict(column) for column in COLUMNS_OF_KIND[kind]]}
+def _columns(kind: str, table: Sequence[Column]) -> Record:
+    return {"kind": kind, "columns": [asdict(column) for column in table]}
 
 
 def _print_columns(record: Record) -> None:
@@ -122,6 +127,7 @@ def _print_info(record: Record) -> None:
         ("events", f"{record['events']} with {record['modes']} modes and {record['bursts']} noise bursts"),
         ("numbers in use", f"{record['numbers']}, {record['numbers_per_stretch']:.0f} for each {STRETCH_S:.3f} s"),
         ("duration", f"{record['duration_s']:.3f} s"),
+        ("file", _file_text(record)),
         ("source", f"{record['source_name'] or 'unnamed'}, {record['channels']} ch, {record['sample_rate']} Hz"),
         ("source sha256", record["source_sha256"] or "unknown"),
         ("seed", str(record["seed"])),
@@ -131,6 +137,16 @@ def _print_info(record: Record) -> None:
         ("settings", _pairs(record["settings"])),
     ]
     print_table(rows, title=record["input"])
+
+
+def _file_text(record: Record) -> str:
+    quality = record["quality"]
+    parts = [
+        f"{record['bytes']} bytes, {record['kbit_s']:.2f} kbit/s",
+        f"quantised to {quality['bits']:.2f} bits a number" if "bits" in quality else "",
+        f"{quality['snr_lost_db']:.2f} dB of SNR lost" if "snr_lost_db" in quality else "",
+    ]
+    return ", ".join(filter(None, parts))
 
 
 def _range_text(low_high: Sequence[float] | None) -> str:

@@ -38,6 +38,9 @@ PitchShift = Annotated[
 TimeStretch = Annotated[float | None, setting("time_stretch", "--time-stretch", "R", "Factor on all times; 2: slower.")]
 Gain = Annotated[float | None, setting("gain_db", "--gain", "DB", "Louder or softer.")]
 Noise = Annotated[bool | None, setting("noise", "--noise/--no-noise", None, "With or without air and bursts.")]
+Residual = Annotated[
+    str | None, typer.Option("--residual", metavar="WAV", help="Add this, as it is: what `fit --residual` wrote.")
+]
 BitDepth = Annotated[
     str | None,
     typer.Option("--bit-depth", metavar="|".join(BIT_DEPTHS), help="Of WAV; FLAC has 16 and 24. (default 16)"),
@@ -55,6 +58,7 @@ def render_command(
     time_stretch: TimeStretch = None,
     gain_db: Gain = None,
     noise: Noise = None,
+    residual: Residual = None,
     bit_depth: BitDepth = None,
     clip: Clip = False,
     file_format: Format = None,
@@ -78,7 +82,8 @@ def render_command(
         options.check_choice("--bit-depth", bit_depth, BIT_DEPTHS)
         options.check_choice("--format", file_format, FORMATS)
         outputs = _plan(inputs, output, file_format or FORMATS[0])
-        check_outputs(inputs, outputs)
+        residuals = plan_outputs(inputs, residual, ".residual.wav") if residual else []
+        check_outputs([*inputs, *residuals], outputs)
         check_extensions(outputs, EXTENSIONS, file_format)
         options.check_json(as_json, outputs)
         options.check_terminal(outputs)
@@ -86,7 +91,10 @@ def render_command(
     # What is not given is left to write_audio's own defaults.
     written = {"bit_depth": bit_depth, "file_format": file_format}
     written = {key: value for key, value in written.items() if value is not None}
-    tasks = [RenderTask(*pair, settings, written, clip, overwrite) for pair in zip(inputs, outputs, strict=True)]
+    beside: list[str | None] = [*residuals] or [None] * len(inputs)
+    tasks = [
+        RenderTask(*places, settings, written, clip, overwrite) for places in zip(inputs, outputs, beside, strict=True)
+    ]
     run_each(render_one, tasks, console, print_json if as_json else None, jobs)
 
 
@@ -96,6 +104,7 @@ class RenderTask:
 
     input: str
     output: str
+    residual: str | None
     settings: RenderSettings
     written: dict[str, Any]
     clip: bool
@@ -117,6 +126,8 @@ def render_one(task: RenderTask, console: Console, interrupts: Interrupts) -> Re
 
     events = load_events(task.input)
     audio = render(events, task.settings)
+    if task.residual is not None:
+        audio = _with_residual(audio, task.residual)
     peak = float(abs(audio.samples).max(initial=0.0))
     if task.has_full_scale and peak > FULL_SCALE:
         audio = _within_full_scale(audio, peak, task, console)
@@ -132,6 +143,20 @@ def render_one(task: RenderTask, console: Console, interrupts: Interrupts) -> Re
         "channels": audio.channels,
         "peak": peak,
     }
+
+
+def _with_residual(audio: Audio, path: str) -> Audio:
+    """A rendering and its residual, sample by sample. Raises SparseError where they are not of one form."""
+    from sparsecli.core.errors import SparseError
+    from sparsecli.io.audio import read_audio
+
+    residual = read_audio(path)
+    forms = [(sound.sample_rate, *sound.samples.shape) for sound in (residual, audio)]
+    if forms[0] != forms[1]:
+        own, asked = (f"{rate} Hz, {channels} ch, {samples} samples" for rate, channels, samples in forms)
+        cure = "take the residual of these events, at the source's rate and tempo"
+        raise SparseError(path, f"has {own}, and the rendering {asked}", cure)
+    return replace(audio, samples=audio.samples + residual.samples)
 
 
 def _within_full_scale(audio: Audio, peak: float, task: RenderTask, console: Console) -> Audio:

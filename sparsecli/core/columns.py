@@ -11,11 +11,14 @@ from typing import Literal
 Scale = Literal["linear", "log", "angle"]
 
 SILENT_DB = -200.0  # the level of an unused slot; nothing at or under it sounds
-MODES_PER_ATOM = 3
+MODES_PER_ATOM = 4
 AIR_BANDS = 24
-NUMBERS_OF_STRIKE = 2  # what `--budget` counts: onset and attack,
-NUMBERS_OF_MODE = 4  # frequency, decay, level and phase,
-NUMBERS_OF_BURST = 2  # level and frequency
+NOISE_FREQ = f"freq{MODES_PER_ATOM}_hz"  # the column that holds the centre of an atom's noise too
+NUMBERS_OF_STRIKE = 3  # what `--budget` counts: onset, attack and decay,
+NUMBERS_OF_MODE = 3  # frequency, level and phase,
+NUMBERS_OF_BURST = 1  # the level of the noise,
+NUMBERS_OF_BAND = 1  # its frequency, where the mode of the same slot has not paid for it,
+NUMBERS_OF_PAN = 1  # and in two channels the place between them
 AIR_FRAMES_PER_S = 1.0
 STRETCH_S = 32768 / 22050  # the unit of `--atoms` and `--budget`: the original's 2^15 samples at 22 050 Hz
 
@@ -25,9 +28,22 @@ MIN_ATTACK_S, MAX_ATTACK_S = 2e-4, 10.0
 MAX_DECAY_S = 600.0
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1000, 384_000  # in Hz
 MAX_CHANNELS = 64
+STEREO = 2  # channels, between which atoms have their places
 MAX_FREQ_HZ = MAX_SAMPLE_RATE / 2
 MAX_LEVEL_DB = 60.0
 PI = 3.1415928  # the float32 above pi, so that a phase of pi stays in range after rounding
+
+# Rounding steps of a quantised file whose phases are rounded to whole turns; finer ones are in proportion. Each error
+# costs about the energy of an error of one turn of phase, by the theory in `core/grids.py`.
+PHASE_STEP = 1.0  # turns
+FREQ_STEP = 1.0  # turns in the time that the mode rings
+LEVEL_STEP = 54.6  # dB: 2 pi nepers
+DECAY_STEP = 18.1  # octaves: 2 x 2 pi nepers
+ATTACK_STEP = 1.94  # of the compressed scale of `core/grids.py`, which runs from 0 to 1
+ONSET_STEP = 6.28  # times that of the rise
+NOISE_STEP = 2.0  # dB, at any rate: so much is hardly heard in noise
+AIR_STEP = 2.0
+PAN_STEP = 1 / 32  # an error of half of it lies 36 dB under the atom
 
 
 @dataclass(frozen=True)
@@ -35,7 +51,7 @@ class Column:
     """One number of an event.
 
     `low` and `high` bound what a file may hold. `scale` is how the number is stepped and compared: `linear`, `log`
-    (in ratios) or `angle` (modulo 2 pi).
+    (in ratios) or `angle` (modulo 2 pi). `step` is the rounding step of a quantised file, as `core/grids.py` explains.
     """
 
     name: str
@@ -44,24 +60,73 @@ class Column:
     high: float
     scale: Scale
     meaning: str
+    step: float = 1.0
 
 
 def _mode(slot: int) -> tuple[Column, ...]:
     of = f"of mode {slot}"
+    freq = f"freq{slot}_hz"
+    meaning = f"frequency {of}" + (" and centre of the noise" if freq == NOISE_FREQ else "")
     return (
-        Column(f"freq{slot}_hz", "Hz", 0.0, MAX_FREQ_HZ, "log", f"frequency {of}"),
-        Column(f"decay{slot}_s", "s", 0.0, MAX_DECAY_S, "log", f"time in which {of[3:]} falls by 60 dB (T60)"),
-        Column(f"level{slot}_db", "dBFS", SILENT_DB, MAX_LEVEL_DB, "linear", f"peak level {of} as heard; -200: unused"),
-        Column(f"phase{slot}_rad", "rad", -PI, PI, "angle", f"phase {of} at the onset"),
+        Column(freq, "Hz", 0.0, MAX_FREQ_HZ, "log", meaning, FREQ_STEP),
+        Column(
+            f"level{slot}_db",
+            "dBFS",
+            SILENT_DB,
+            MAX_LEVEL_DB,
+            "linear",
+            f"peak level {of} as heard; -200: unused",
+            LEVEL_STEP,
+        ),
+        Column(f"phase{slot}_rad", "rad", -PI, PI, "angle", f"phase {of} at the onset", PHASE_STEP),
     )
 
 
 ATOM_COLUMNS: tuple[Column, ...] = (
-    Column("onset_s", "s", MIN_ONSET_S, MAX_ONSET_S, "linear", "start of the event, from the start of the recording"),
-    Column("attack_s", "s", MIN_ATTACK_S, MAX_ATTACK_S, "log", "time constant of the rise, shared by all modes"),
+    Column(
+        "onset_s",
+        "s",
+        MIN_ONSET_S,
+        MAX_ONSET_S,
+        "linear",
+        "start of the event, from the start of the recording",
+        ONSET_STEP,
+    ),
+    Column(
+        "attack_s",
+        "s",
+        MIN_ATTACK_S,
+        MAX_ATTACK_S,
+        "log",
+        "time constant of the rise, of all modes and the noise",
+        ATTACK_STEP,
+    ),
+    Column(
+        "decay_s", "s", 0.0, MAX_DECAY_S, "log", "time in which all modes and the noise fall by 60 dB (T60)", DECAY_STEP
+    ),
     *(column for slot in range(1, MODES_PER_ATOM + 1) for column in _mode(slot)),
-    Column("noise_level_db", "dBFS", SILENT_DB, MAX_LEVEL_DB, "linear", "peak RMS level of the burst; -200: none"),
-    Column("noise_hz", "Hz", 0.0, MAX_FREQ_HZ, "log", "centre frequency of the noise burst"),
+    Column(
+        "noise_level_db",
+        "dBFS",
+        SILENT_DB,
+        MAX_LEVEL_DB,
+        "linear",
+        "RMS level of the noise at its peak; -200: none",
+        NOISE_STEP,
+    ),
+)
+
+PAN_COLUMN = Column(
+    "pan", "", -1.0, 1.0, "linear", "place between left (-1) and right (1) of all its modes and noise", PAN_STEP
 )
 
 COLUMNS_OF_KIND: dict[str, tuple[Column, ...]] = {"atoms": ATOM_COLUMNS}
+
+
+def columns_of(kind: str, channels: int) -> tuple[Column, ...]:
+    """The table of a set of events: that of its kind and, where there are two channels, each event's place in them.
+
+    >>> len(columns_of("atoms", 1)), columns_of("atoms", 2)[-1].name
+    (16, 'pan')
+    """
+    return COLUMNS_OF_KIND[kind] + ((PAN_COLUMN,) if channels == STEREO else ())

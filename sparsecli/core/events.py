@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import COLUMNS_OF_KIND, MODES_PER_ATOM, NUMBERS_OF_BURST, NUMBERS_OF_MODE, NUMBERS_OF_STRIKE, SILENT_DB
+from .columns import (
+    MODES_PER_ATOM,
+    NUMBERS_OF_BAND,
+    NUMBERS_OF_BURST,
+    NUMBERS_OF_MODE,
+    NUMBERS_OF_PAN,
+    NUMBERS_OF_STRIKE,
+    SILENT_DB,
+    Column,
+    columns_of,
+)
 
 FORMAT = "sparse-events"
 VERSION = 1
@@ -21,7 +31,7 @@ class Header:
     Attributes:
         duration_s: length of the recording the events describe.
         sample_rate: of that recording, in Hz.
-        channels: of that recording.
+        channels: of that recording, or 1 where it was folded; two channels have one more column, `pan`.
         kind: which table of columns the events follow.
         source_name: file name of the recording, without folders.
         source_sha256: of the recording's file; empty where there was none.
@@ -67,9 +77,14 @@ class Events:
         return len(self.onset_s)
 
     @property
+    def table(self) -> tuple[Column, ...]:
+        """The C columns."""
+        return columns_of(self.header.kind, self.header.channels)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Names of the C columns."""
-        return tuple(column.name for column in COLUMNS_OF_KIND[self.header.kind])
+        return tuple(column.name for column in self.table)
 
     def column(self, name: str) -> NDArray[np.float64]:
         """One column by name, float64 `[E]`. Raises ValueError for a name that the table lacks."""
@@ -77,17 +92,23 @@ class Events:
         return self.onset_s if index == 0 else self.params[:, index - 1].astype(np.float64)
 
     def modes(self, quantity: str) -> NDArray[np.float64]:
-        """One quantity (`freq_hz`, `decay_s`, `level_db`, `phase_rad`) of all modes, float64 `[E, 3]`."""
+        """One quantity (`freq_hz`, `level_db`, `phase_rad`) of all modes, float64 `[E, 4]`."""
         name, _, unit = quantity.partition("_")
         return np.stack([self.column(f"{name}{slot}_{unit}") for slot in range(1, MODES_PER_ATOM + 1)], axis=-1)
 
     @property
     def numbers(self) -> int:
         """How many numbers are in use: the cost that `--budget` caps. An unused slot or burst costs nothing."""
-        used_modes = int((self.modes("level_db") > SILENT_DB).sum())
-        used_bursts = int((self.column("noise_level_db") > SILENT_DB).sum())
-        of_atoms = NUMBERS_OF_STRIKE * len(self) + NUMBERS_OF_MODE * used_modes + NUMBERS_OF_BURST * used_bursts
-        return of_atoms + int((self.air > SILENT_DB).sum())
+        modes = self.modes("level_db") > SILENT_DB  # [E, 4]
+        bursts = self.column("noise_level_db") > SILENT_DB  # [E]
+        bands = bursts & ~modes[:, -1]  # bursts whose frequency no mode shares
+        return (
+            (NUMBERS_OF_STRIKE + NUMBERS_OF_PAN * ("pan" in self.columns)) * len(self)
+            + NUMBERS_OF_MODE * int(modes.sum())
+            + NUMBERS_OF_BURST * int(bursts.sum())
+            + NUMBERS_OF_BAND * int(bands.sum())
+            + int((self.air > SILENT_DB).sum())
+        )
 
     def take(self, rows: NDArray[Any]) -> Events:
         """The events at `rows` (indices or a mask); the air stays."""
@@ -113,11 +134,11 @@ def events_from_columns(header: Header, columns: dict[str, NDArray[Any]], air: N
     """Events of consecutive ids from one array a column.
 
     Args:
-        header: its kind says which columns there are, its seed makes the noise seeds.
-        columns: arrays `[E]` by column name, all of the kind's columns.
+        header: its kind and channels say which columns there are, its seed makes the noise seeds.
+        columns: arrays `[E]` by column name, all that `columns_of` names.
         air: `[channels, frames, 24]` in dB; no frames where there is no air.
     """
-    names = [column.name for column in COLUMNS_OF_KIND[header.kind]]
+    names = [column.name for column in columns_of(header.kind, header.channels)]
     ids = np.arange(len(columns[names[0]]), dtype=np.int64)
     return Events(
         header=header,

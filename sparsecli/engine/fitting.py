@@ -1,4 +1,4 @@
-"""A recording to events: modes by pursuit, then the air and the bursts."""
+"""A recording to events: modes by pursuit, their places between two channels, then the air and the bursts."""
 
 from __future__ import annotations
 
@@ -17,22 +17,35 @@ from ..core.columns import (
     ATOM_COLUMNS,
     MAX_LEVEL_DB,
     MODES_PER_ATOM,
+    NUMBERS_OF_BAND,
     NUMBERS_OF_BURST,
+    NUMBERS_OF_MODE,
+    NUMBERS_OF_PAN,
+    NUMBERS_OF_STRIKE,
     PI,
     SILENT_DB,
     STRETCH_S,
 )
 from ..core.events import Events, Header, events_from_columns
+from ..core.grids import Codes
 from ..dsp.quality import log_mel_db, snr_db
 from ..dsp.resample import resample
 from ..synth.air import air_frames
-from ..synth.modes import NEPERS_PER_T60, envelope_peak
+from ..synth.modes import NEPERS_PER_T60, envelope_peak, support_s
+from .checkpoints import Checkpoint, digest_of, to_checkpoint, to_state
 from .devices import choose_device, one_thread
 from .modal import Atoms
-from .pursuit import most_atoms, pursue
+from .panning import solve_pans
+from .pursuit import State, most_atoms, pursue
+from .quantising import quantise
 from .rendering import render
-from .settings import FitSettings, RenderSettings
-from .texture import fit_air, fit_burst, make_cells
+from .settings import Device, FitSettings, RenderSettings
+from .texture import BURST_WORTH_DB, Cells, burst_centres, fit_air, fit_burst, make_cells
+
+SPARE_DB = -17.0  # against the residual while it rings: a mode of less energy may make room for a burst
+BURST_SHARE = 0.03  # of the numbers that a budget leaves beside the air: for about a dozen bursts in 1.486 s
+CANCELLED_DB = 20.0  # under its channels: a mean of them that is worth a word
+_MODE = ("freq{}_hz", "level{}_db", "phase{}_rad")
 
 
 @dataclass(frozen=True)
@@ -53,35 +66,84 @@ class FitResult:
         events: of kind `atoms`; the figures reached stand in `events.header.quality`.
         seconds: the fit took.
         complete: False where it was asked to stop early.
+        codes: of quantised events, for a packed file.
     """
 
     events: Events
     seconds: float
     complete: bool
+    codes: Codes | None = None
 
 
 def fit(
-    audio: Audio, settings: FitSettings | None = None, on_progress: Callable[[Progress], bool] | None = None
+    audio: Audio,
+    settings: FitSettings | None = None,
+    on_progress: Callable[[Progress], bool] | None = None,
+    on_checkpoint: Callable[[Callable[[], Checkpoint]], None] | None = None,
+    resume: Checkpoint | None = None,
 ) -> FitResult:
-    """Fit events to a recording; more than one channel is folded to mono.
+    """Fit events to a recording. In two channels each atom has its place; more than two are folded to mono.
 
     Args:
         audio: any length and sample rate.
         settings: see `FitSettings`.
         on_progress: told how far the fit has come; returning False ends it with what is found so far.
+        on_checkpoint: given, after each round, what makes the checkpoint that a later fit may go on from.
+        resume: such a checkpoint, of the same recording and settings; the result is the same as without a break.
 
     Raises:
-        SparseError: the device is not there.
+        SparseError: the device is not there, or the checkpoint is of something else.
     """
     settings = settings or FitSettings()
     watch = _Watch(audio.duration_s, settings, on_progress)
-    source = audio.mono()
+    source = source_of(audio)
     spend = spendable(settings, audio.duration_s)
     with one_thread():
-        events = _fit_modes(audio, source, settings, spend - air_numbers(audio.duration_s), watch)
+        room = _room_for_modes(spend - air_numbers(audio.duration_s, len(source)), len(source))
+        events = _fit_modes(audio, audio.mono(), settings, room, watch, on_checkpoint, resume)
+        events = place_atoms(events, source, settings.device)
         events = add_texture(events, source, spend - events.numbers)
         events = replace(events, header=replace(events.header, quality=measure(events, source)))
-    return FitResult(events, watch.elapsed_s, not watch.asked_to_stop)
+        events, codes = (events, None) if settings.bits is None else quantise_fit(events, source, settings)
+    return FitResult(events, watch.elapsed_s, not watch.asked_to_stop, codes)
+
+
+def quantise_fit(events: Events, source: NDArray[np.float32], settings: FitSettings) -> tuple[Events, Codes]:
+    """The events of a fit and their codes on a grid of `settings.bits`.
+
+    The header tells the figures of these events, and no settings that are defaults, so that it is small.
+
+    Args:
+        events: as fitted, with the figures reached.
+        source: the recording `[channels, samples]`.
+        settings: of the fit, and `bits`.
+    """
+    assert settings.bits is not None
+    found = quantise(events, source.mean(0), settings.bits, fit_rate(events.header.sample_rate, settings))
+    quality = measure(found.events, source)
+    lost = {"snr_lost_db": round(events.header.quality["snr_db"] - quality["snr_db"], 4)} if quality else {}
+    header = replace(
+        events.header,
+        settings={name: value for name, value in asdict(settings).items() if value != getattr(FitSettings(), name)},
+        quality={**quality, "bits": round(found.bits, 4), **lost},
+    )
+    return replace(found.events, header=header), found.codes
+
+
+def source_of(audio: Audio) -> NDArray[np.float32]:
+    """The channels that events describe, `[channels, samples]`: one or two as they are, the mean of more."""
+    return audio.samples if audio.channels <= 2 else audio.mono()[None]
+
+
+def notices(audio: Audio, with_residual: bool = False) -> tuple[str, ...]:
+    """What becomes of the channels of a recording that is fitted, where that is worth a word; one sentence each."""
+    also = ", and so is the residual" if with_residual else ""
+    folded = (f"its {audio.channels} channels are folded to mono{also}",) if audio.channels > 2 else ()
+    heard, mean = (float(np.mean(np.square(x, dtype=np.float64))) for x in (audio.samples, audio.mono()))
+    if mean >= heard * 10 ** (-CANCELLED_DB / 10):
+        return folded
+    under = f"{10 * math.log10(heard / mean):.0f} dB under them" if mean else "silent"
+    return (*folded, f"its channels cancel each other: their mean, in which atoms are found, is {under}")
 
 
 class _Watch:
@@ -107,23 +169,42 @@ class _Watch:
 
 
 def _fit_modes(
-    audio: Audio, source: NDArray[np.float32], settings: FitSettings, spend: int, watch: Callable[[int, float], bool]
+    audio: Audio,
+    source: NDArray[np.float32],
+    settings: FitSettings,
+    spend: int,
+    watch: Callable[[int, float], bool],
+    on_checkpoint: Callable[[Callable[[], Checkpoint]], None] | None = None,
+    resume: Checkpoint | None = None,
 ) -> Events:
     """Events of modes alone, for the source `[samples]`, found at twice the bandwidth."""
-    rate = min(audio.sample_rate, round(2 * settings.bandwidth_hz))
+    rate = fit_rate(audio.sample_rate, settings)
     target = resample(source, audio.sample_rate, rate)
     centred = torch.from_numpy(target - target.mean()).to(choose_device(settings.device), torch.float64)
     peak = centred.abs().max().clamp(min=1e-30) if len(centred) else torch.ones(())  # so that levels do not matter
     header = Header(
         duration_s=audio.duration_s,
         sample_rate=audio.sample_rate,
+        channels=len(source_of(audio)),
         source_name=audio.name,
         source_sha256=audio.sha256,
         seed=settings.seed,
         settings=asdict(settings),
     )
-    atoms = pursue(centred / peak, rate, settings, spend, watch)
+    belongs_to = digest_of(source, settings) if on_checkpoint or resume else ""
+
+    def keep(phase: int, state: State) -> None:
+        if on_checkpoint:
+            on_checkpoint(lambda: to_checkpoint(belongs_to, phase, state))
+
+    start = to_state(resume, belongs_to, centred.device) if resume else None
+    atoms = pursue(centred / peak, rate, settings, spend, watch, keep, start)
     return to_events(replace(atoms, amp=atoms.amp * peak), rate, header)
+
+
+def fit_rate(sample_rate: int, settings: FitSettings) -> int:
+    """The rate in Hz at which modes are found: twice the bandwidth, or the source's where that is lower."""
+    return min(sample_rate, round(2 * settings.bandwidth_hz))
 
 
 def spendable(settings: FitSettings, duration_s: float) -> int:
@@ -133,80 +214,136 @@ def spendable(settings: FitSettings, duration_s: float) -> int:
     return round(settings.budget * duration_s / STRETCH_S)
 
 
-def air_numbers(duration_s: float) -> int:
-    """Numbers of the air of one channel."""
-    return air_frames(duration_s) * AIR_BANDS
+def air_numbers(duration_s: float, channels: int = 1) -> int:
+    """Numbers of the air."""
+    return channels * air_frames(duration_s) * AIR_BANDS
+
+
+def _room_for_modes(numbers: int, channels: int) -> int:
+    """How many of the numbers the modes may take, so that what is left is enough for bursts and places of atoms."""
+    numbers -= int(BURST_SHARE * numbers)
+    if channels < 2:
+        return numbers
+    fewest = NUMBERS_OF_STRIKE + NUMBERS_OF_MODE  # that an atom has besides its place
+    return numbers * fewest // (fewest + NUMBERS_OF_PAN)
 
 
 def to_events(atoms: Atoms, rate: int, header: Header) -> Events:
-    """Fitted atoms, in samples of `rate` Hz, as a table in the order of their onsets, loudest mode first."""
-    order = torch.argsort(atoms.onset, stable=True).cpu()
-    place = torch.empty_like(order)
-    place[order] = torch.arange(len(order))
-    table = _mode_table(atoms, rate)
-    count = len(order)
-    columns = {column.name: np.zeros(count) for column in ATOM_COLUMNS}
-    columns["onset_s"] = (atoms.onset.cpu()[order] / rate).numpy()
-    columns["attack_s"] = (atoms.log_attack.exp().cpu()[order] / rate).numpy()
-    columns["noise_level_db"][:] = SILENT_DB
-    for slot in range(1, MODES_PER_ATOM + 1):
-        columns[f"level{slot}_db"][:] = SILENT_DB
-    rows = place[atoms.owner.cpu()].numpy()
-    by_level = np.lexsort((-table["level_db"], rows))  # within an atom, loudest first
-    slots = np.arange(len(rows)) - np.searchsorted(rows[by_level], rows[by_level])
-    for slot in range(MODES_PER_ATOM):
-        here = by_level[slots == slot]
-        for quantity, values in table.items():
-            name, _, unit = quantity.partition("_")
-            columns[f"{name}{slot + 1}_{unit}"][rows[here]] = values[here]
-    silence = np.zeros((header.channels, 0, AIR_BANDS))
-    return events_from_columns(header, columns, silence)
-
-
-def _mode_table(atoms: Atoms, rate: int) -> dict[str, NDArray[np.float64]]:
-    """The four numbers of each mode, float64 `[K]`, within the ranges of the table of columns."""
-    damping = atoms.log_damping.exp() * rate
-    decay_s = NEPERS_PER_T60 / damping
-    attack_s = atoms.log_attack.exp()[atoms.owner] / rate
-    level_db = 20 * torch.log10((atoms.amp.abs() * envelope_peak(attack_s, decay_s)).clamp(min=1e-12))
+    """Fitted atoms `[1, A]`, in samples of `rate` Hz, as a table in the order of their onsets, loudest mode first."""
+    atoms = atoms.packed()
+    order = torch.argsort(atoms.onset[0], stable=True)
+    onset_s, attack_s = atoms.onset[0, order] / rate, atoms.log_attack[0, order].exp() / rate
+    decay_s = NEPERS_PER_T60 / (atoms.log_damping[0, order].exp() * rate)
+    amp, omega = atoms.amp[0, order], atoms.omega[0, order]
+    level_db = 20 * torch.log10((amp.abs() * envelope_peak(attack_s, decay_s)[:, None]).clamp(min=1e-12))
+    level_db = torch.where(atoms.used[0, order], level_db.clamp(-MAX_LEVEL_DB - 180.0, MAX_LEVEL_DB), SILENT_DB)
+    slots = torch.argsort(level_db, dim=1, descending=True, stable=True)
+    used = atoms.used[0, order].gather(1, slots)
     values = {
-        "freq_hz": atoms.omega * rate / (2 * math.pi),
-        "decay_s": decay_s,
-        "level_db": level_db.clamp(SILENT_DB, MAX_LEVEL_DB),
-        "phase_rad": atoms.amp.angle().clamp(-PI, PI),
+        "freq_hz": omega * rate / (2 * math.pi),
+        "level_db": level_db,
+        "phase_rad": amp.angle().clamp(-PI, PI),
     }
-    return {name: value.cpu().numpy() for name, value in values.items()}
+    columns = {"onset_s": onset_s, "attack_s": attack_s, "decay_s": decay_s}
+    for quantity, table in values.items():
+        name, _, unit = quantity.partition("_")
+        sorted_ = torch.where(used, table.gather(1, slots), SILENT_DB if name == "level" else 0.0)
+        columns |= {f"{name}{slot + 1}_{unit}": sorted_[:, slot] for slot in range(MODES_PER_ATOM)}
+    columns["noise_level_db"] = torch.full_like(onset_s, SILENT_DB)
+    columns["pan"] = torch.zeros_like(onset_s)  # left out where there is one channel
+    silence = np.zeros((header.channels, 0, AIR_BANDS))
+    return events_from_columns(header, {name: value.cpu().numpy() for name, value in columns.items()}, silence)
+
+
+def place_atoms(events: Events, source: NDArray[np.float32], device: Device = "auto") -> Events:
+    """The events of modes with their places between the two channels of the source `[2, samples]`; one has none."""
+    if "pan" not in events.columns:
+        return events
+    left, right = source
+    params = events.params.copy()
+    params[:, events.columns.index("pan") - 1] = solve_pans(events, (right - left) / 2, device)
+    return replace(events, params=params)
 
 
 def add_texture(events: Events, source: NDArray[np.float32], numbers: int) -> Events:
-    """The events with the air of what they leave of the source `[samples]` and noise bursts, within so many numbers."""
+    """The events with the air of what they leave of the source and noise bursts, within so many numbers.
+
+    Args:
+        events: of modes.
+        source: `[channels, samples]`; each channel has an air of its own.
+        numbers: what air and bursts may use together.
+    """
     if not np.any(source):
         return events
     rate = events.header.sample_rate
-    coherent = torch.from_numpy(render(events, RenderSettings(noise=False)).samples[0])
+    coherent = torch.from_numpy(render(events, RenderSettings(noise=False)).samples)
     signal = torch.from_numpy(source)
-    air = (
-        fit_air(signal - coherent, rate)
-        if numbers >= air_numbers(events.header.duration_s)
-        else torch.empty(0, AIR_BANDS)
-    )
+    air = torch.empty(len(source), 0, AIR_BANDS)
+    if numbers >= air_numbers(events.header.duration_s, len(source)):
+        air = torch.stack([fit_air(residual, rate) for residual in signal - coherent])
     numbers -= int((air > SILENT_DB).sum())
-    cells = make_cells(signal, coherent, air, rate)
+    residual_power = (signal - coherent).double().square().mean(0)
+    events = add_bursts(events, make_cells(signal, coherent, air, rate), residual_power.numpy(), numbers)
+    return replace(events, air=air.numpy().astype(np.float32))
+
+
+def add_bursts(events: Events, cells: Cells, residual_power: NDArray[np.float64], numbers: int) -> Events:
+    """The events with the noise bursts that are worth their numbers, as long as those last.
+
+    An atom whose last slot is free, or holds a mode that hardly matters, has its burst anywhere; another's lies on one
+    of its modes, which moves to the last slot. At the place p of its atom a burst of level N has the power
+    (1 + p^2) N^2 in the mean of two channels.
+    """
     params = events.params.copy()
-    for row, (onset_s, attack_s) in enumerate(zip(events.onset_s, events.column("attack_s"), strict=True)):
-        if numbers >= NUMBERS_OF_BURST and (burst := fit_burst(cells, float(onset_s), float(attack_s))):
-            params[row, -2:] = burst
-            numbers -= NUMBERS_OF_BURST
-    return replace(events, params=params, air=air.numpy()[None].astype(np.float32))
+    aside = 1 + events.column("pan") ** 2 if "pan" in events.columns else np.ones(len(events))
+    place = {column.name: index - 1 for index, column in enumerate(ATOM_COLUMNS)}
+    slots = np.array([[place[name.format(slot)] for name in _MODE] for slot in range(1, MODES_PER_ATOM + 1)])
+    freq, level = slots[:, 0], slots[:, 1]
+    anywhere, spare = burst_centres(cells), _spare_modes(events, residual_power)
+    for row, onset_s in enumerate(events.onset_s.tolist()):
+        attack_s, decay_s = params[row, place["attack_s"]].item(), params[row, place["decay_s"]].item()
+        full = params[row, level[-1]] > SILENT_DB  # the loudest stand first
+        free = not full or spare[row]
+        centres = anywhere if free else torch.from_numpy(params[row, freq])
+        cost = NUMBERS_OF_BURST + NUMBERS_OF_BAND * int(free)
+        burst = fit_burst(cells, onset_s, attack_s, decay_s, centres)
+        if burst is None or cost > numbers or burst.gain_db < BURST_WORTH_DB:
+            continue
+        if free:
+            numbers += NUMBERS_OF_MODE * int(full)
+            params[row, slots[-1]] = (burst.freq_hz, SILENT_DB, 0.0)
+        else:
+            chosen = int(np.argmin(np.abs(params[row, freq] - burst.freq_hz)))
+            params[row, slots[[chosen, -1]]] = params[row, slots[[-1, chosen]]]
+        params[row, place["noise_level_db"]] = burst.level_db - 10 * math.log10(aside[row])
+        cells.model[burst.rows] += burst.power
+        numbers -= cost
+    return replace(events, params=params)
+
+
+def _spare_modes(events: Events, residual_power: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether the quietest mode of each atom is far under the residual while it rings, `[E]`."""
+    rate = events.header.sample_rate
+    attack_s, decay_s = (torch.from_numpy(events.column(name)) for name in ("attack_s", "decay_s"))
+    ringing_s = support_s(attack_s, decay_s, 20.0).numpy()  # about as long as its energy lasts
+    peak = 10 ** (events.modes("level_db")[:, -1] / 10)
+    total = np.concatenate([[0.0], np.cumsum(residual_power)])
+    begin = np.clip(np.round(events.onset_s * rate).astype(int), 0, len(residual_power))
+    end = np.clip(np.round((events.onset_s + ringing_s) * rate).astype(int), begin, len(residual_power))
+    energy = 0.25 * peak * (end - begin)  # half the peak's power, and half of that for its decay
+    return np.asarray(energy < 10 ** (SPARE_DB / 10) * (total[end] - total[begin]))
 
 
 def measure(events: Events, source: NDArray[np.float32]) -> dict[str, float]:
-    """Quality reached at the source's rate; the SNR and convergence of the coherent part, the log-mel of all."""
+    """Quality reached at the source's rate, over all channels of the source `[channels, samples]` as one signal.
+
+    SNR and log-mel distance of the coherent part and of all; nothing where the source is silent.
+    """
     if not np.any(source):
         return {}
     rate = events.header.sample_rate
-    coherent = render(events, RenderSettings(noise=False)).samples[0]
-    full = render(events).samples[0]
+    coherent = render(events, RenderSettings(noise=False)).samples
+    full = render(events).samples
     figures = {
         "snr_db": snr_db(source, coherent),
         "snr_full_db": snr_db(source, full),

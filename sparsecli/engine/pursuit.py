@@ -1,34 +1,38 @@
 """The fitting loop: search, newcomers, sweeps, pruning, until a stopping rule holds; then a polish.
 
 An alternating descent conditional gradient method (Boyd, Schiebinger and Recht 2015) with damped modes as its atoms
-(Goodwin and Vetterli 1999) and a variable number of them under one onset. There is one residual for the whole file.
-A file is worked on in stretches of about 1.5 s; an atom belongs to the stretch in which it starts and sees a window of
-that stretch and the next, and what rings beyond is carried over into the residual.
+(Goodwin and Vetterli 1999), several of them under one onset, attack and decay. There is one residual for the whole
+file. A file is worked on in stretches of about 1.5 s; an atom belongs to the stretch in which it starts and sees a
+window of that stretch and the next, and what rings beyond is carried over into the residual. Every other stretch is
+worked at once, since their windows do not touch.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from ..core.columns import MODES_PER_ATOM, NUMBERS_OF_MODE, NUMBERS_OF_STRIKE, STRETCH_S
-from .modal import BLOCK, Atoms, Basis, join, no_atoms
-from .refine import Bounds, Refined, bounds_for, cut, mode_gains, refine, solve_amplitudes
+from .devices import side_by_side
+from .modal import BLOCK, Atoms, Basis, join, no_atoms, stack
+from .refine import Refined, Windows, bounds_for, cut, mode_gains, refine, solve_amplitudes
 from .search import Candidate, pick, search, search_partials, to_atoms
 from .settings import FitSettings
 
 LOWEST_HZ = 20.0
 MARGIN = 8  # blocks by which an onset may leave its stretch
 FAINT = 1e-12  # of the recording's energy: what lies 120 dB down is rounding, not sound
-NEWCOMER_DAMPING, SWEEP_DAMPING = 1e-2, 1e-3
+NEWCOMER_RIDGE, SWEEP_DAMPING = 1e-3, 1e-3
 TAIL_NEPERS = 11.5  # a tail is carried on until it is 100 dB down
 ROUNDS = 16  # at least, so that few atoms are chosen with care
 MIN_SAMPLES = 64  # a shorter recording has no room for a mode
+CHUNK_ATOMS = 64  # worked in one batch: few atoms of many stretches, or many of one
+RIVALRY = 0.5  # newcomers still to come explain less than those of this round
+RELOCATED = 0.15  # share of the atoms that a relocation drops
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class State:
 
     Attributes:
         residual: float64 `[B, N]`, what the atoms have not explained.
-        atoms: by stretch, with onsets in samples from the start of the recording.
+        atoms: by stretch, windows of one, with onsets in samples from the start of the recording.
         candidates: by stretch, or None where the residual changed since they were found.
         damping: by stretch, of the last sweep.
     """
@@ -56,6 +60,20 @@ class State:
     atoms: list[Atoms]
     candidates: list[list[Candidate] | None]
     damping: list[float]
+
+    def copy(self) -> State:
+        """A state that later rounds leave as it is."""
+        return State(self.residual.clone(), list(self.atoms), list(self.candidates), list(self.damping))
+
+    @property
+    def count(self) -> int:
+        """Atoms in all."""
+        return sum(int(atoms.present.sum()) for atoms in self.atoms)
+
+    @property
+    def numbers(self) -> int:
+        """Numbers in use."""
+        return sum(count_numbers(atoms) for atoms in self.atoms)
 
 
 @dataclass(frozen=True)
@@ -79,13 +97,6 @@ class Problem:
         """Highest frequency in radians a sample: the bandwidth, or just under the Nyquist frequency."""
         return min(2 * math.pi * self.settings.bandwidth_hz / self.rate, 0.985 * math.pi)
 
-    def bounds(self, stretch: Stretch) -> Bounds:
-        """Bounds of the parameters, relative to the stretch's window."""
-        begin = (stretch.begin - MARGIN) * BLOCK if stretch.begin else 0
-        end = min((stretch.end + MARGIN) * BLOCK, self.samples - 16)
-        offset = stretch.low * BLOCK
-        return bounds_for(self.rate, begin - offset, end - offset, self.low, self.high)
-
     def window_samples(self, stretch: Stretch) -> int:
         """Samples of the recording in the window."""
         return min(stretch.high * BLOCK, self.samples) - stretch.low * BLOCK
@@ -97,13 +108,28 @@ def make_stretches(samples: int, rate: int) -> list[Stretch]:
     length = STRETCH_S * rate / BLOCK
     count = max(1, round(blocks / length))
     edges = [round(index * blocks / count) for index in range(count + 1)]
+    least = math.ceil(
+        length / 2
+    )  # beyond the end, where so few samples a second make the margins longer than stretches
     return [
-        Stretch(begin, end, max(0, begin - 2 * MARGIN), min(blocks, end + math.ceil(length)))
-        for begin, end in itertools.pairwise(edges)
+        Stretch(begin, end, max(0, begin - 2 * MARGIN), min(blocks, max(after - 2 * MARGIN, end + least)))
+        for begin, end, after in zip(edges, edges[1:], [*edges[2:-1], blocks + 2 * MARGIN, 0], strict=False)
     ]
 
 
-def pursue(target: Tensor, rate: int, settings: FitSettings, spend: int, watch: Callable[[int, float], bool]) -> Atoms:
+Watch = Callable[[int, float], bool]
+Keep = Callable[[int, State], None]
+
+
+def pursue(
+    target: Tensor,
+    rate: int,
+    settings: FitSettings,
+    spend: int,
+    watch: Watch,
+    keep: Keep = lambda phase, state: None,
+    start: tuple[int, State] | None = None,
+) -> Atoms:
     """Atoms for a recording.
 
     Args:
@@ -112,9 +138,11 @@ def pursue(target: Tensor, rate: int, settings: FitSettings, spend: int, watch: 
         settings: the stopping rules among them.
         spend: how many numbers may be used at most.
         watch: told the number of atoms and the SNR in dB so far; what it returns says whether to go on.
+        keep: given the phase and the state after each round, from which a later call may go on to the same result.
+        start: such a phase and state.
 
     Returns:
-        Atoms with onsets in samples, in no particular order.
+        Atoms `[1, A]` with onsets in samples, in no particular order.
     """
     samples = len(target)
     energy = float(target.square().sum())
@@ -123,53 +151,75 @@ def pursue(target: Tensor, rate: int, settings: FitSettings, spend: int, watch: 
     blocks = -(-samples // BLOCK)
     state = State(
         torch.nn.functional.pad(target, (0, blocks * BLOCK - samples)).view(blocks, BLOCK),
-        [no_atoms(target.device) for _ in stretches],
+        [no_atoms(device=target.device) for _ in stretches],
         [None for _ in stretches],
         [SWEEP_DAMPING for _ in stretches],
     )
     if samples < MIN_SAMPLES or energy == 0:
-        return no_atoms(target.device)
-    most = most_atoms(settings, samples / rate)
-    going = True
-    while going and (newcomers := _newcomers(problem, state, most, spend)):
-        for index in _even_then_odd(len(stretches)):
-            if newcomers[index] and going:
-                _advance(problem, state, index, newcomers[index])
-                going = watch(*_reached(problem, state))
-        going = going and not _is_good_enough(problem, state)
-    for index in range(len(stretches)):
-        _prune(problem, state, index)
-    for _ in range(settings.polish_rounds if going else 0):
-        for index in _even_then_odd(len(stretches)):
-            _sweep(problem, state, index, settings.polish_steps)
-            if not watch(*_reached(problem, state)):
-                break
+        return no_atoms(device=target.device)
+    most, effort = most_atoms(settings, samples / rate), settings.effort
+    phase = 0
+    if start is not None:
+        phase, state = start
+    while phase <= effort.polish_rounds + effort.relocations:
+        if phase == 0:
+            going = _grow(problem, state, most, spend, watch, keep)
+            _prune(problem, state)
+        elif phase <= effort.polish_rounds:
+            going = _sweep_all(problem, state, effort.polish_steps, watch)
+        else:
+            going, state = _relocate(problem, state, most, spend, watch)
+        if not going:
+            break
+        phase += 1
+        keep(phase, state)
     return join(state.atoms)
+
+
+def _relocate(problem: Problem, state: State, most: int, spend: int, watch: Watch) -> tuple[bool, State]:
+    """Drop the weakest atoms and find as many new ones; the better of both states, and whether to go on."""
+    before = state.copy()
+    _drop_weakest(problem, state, RELOCATED)
+    going = _grow(problem, state, most, spend, watch)
+    going = going and _sweep_all(problem, state, problem.settings.effort.polish_steps, watch)
+    better = reached(problem, state)[1] > reached(problem, before)[1]
+    return going, state if better else before
 
 
 def most_atoms(settings: FitSettings, duration_s: float) -> int:
     """How many atoms the density allows for the whole recording; at least one."""
-    return max(1, round(settings.atoms * duration_s / STRETCH_S))
+    return max(1, round(settings.density * duration_s / STRETCH_S))
 
 
 def count_numbers(atoms: Atoms) -> int:
     """Numbers in use."""
-    return NUMBERS_OF_STRIKE * len(atoms) + NUMBERS_OF_MODE * len(atoms.owner)
+    return NUMBERS_OF_STRIKE * int(atoms.present.sum()) + NUMBERS_OF_MODE * int(atoms.used.sum())
 
 
-def _even_then_odd(count: int) -> list[int]:
-    return [*range(0, count, 2), *range(1, count, 2)]
+def apart(stretches: list[Stretch]) -> list[list[int]]:
+    """Indices of stretches in groups of which no two windows touch: every other one, or fewer where they are short."""
+    step = 1
+    while any(one.high > other.low for one, other in zip(stretches, stretches[step:], strict=False)):
+        step += 1
+    return [list(range(first, len(stretches), step)) for first in range(min(step, len(stretches)))]
 
 
-def _reached(problem: Problem, state: State) -> tuple[int, float]:
+def _chunks(indices: list[int], atoms: list[Atoms]) -> list[list[int]]:
+    """Places in `indices` that are worked in one batch: about `CHUNK_ATOMS` atoms."""
+    most = max(own.onset.shape[1] for own in atoms)
+    size = max(1, CHUNK_ATOMS // max(most, 1))
+    return [list(range(begin, min(begin + size, len(indices)))) for begin in range(0, len(indices), size)]
+
+
+def reached(problem: Problem, state: State) -> tuple[int, float]:
+    """Atoms so far, and the SNR in dB."""
     left = float(state.residual.square().sum())
-    snr_db = 10 * math.log10(problem.energy / max(left, 1e-20 * problem.energy))
-    return sum(len(atoms) for atoms in state.atoms), snr_db
+    return state.count, 10 * math.log10(problem.energy / max(left, 1e-20 * problem.energy))
 
 
 def _is_good_enough(problem: Problem, state: State) -> bool:
     goal = problem.settings.snr_db
-    return goal is not None and _reached(problem, state)[1] >= goal
+    return goal is not None and reached(problem, state)[1] >= goal
 
 
 def _price(problem: Problem, stretch: Stretch, residual: Tensor) -> float:
@@ -181,29 +231,42 @@ def _price(problem: Problem, stretch: Stretch, residual: Tensor) -> float:
     return problem.settings.price * float(residual.square().sum()) * math.log(n) / n
 
 
+def _grow(
+    problem: Problem, state: State, most: int, spend: int, watch: Watch, keep: Keep = lambda phase, state: None
+) -> bool:
+    """Rounds of newcomers until a stopping rule holds; False if it was `watch` that ended them."""
+    while newcomers := _newcomers(problem, state, most, spend):
+        for group in apart(problem.stretches):
+            if busy := [index for index in group if newcomers[index]]:
+                _advance(problem, state, busy, [newcomers[index] for index in busy])
+                if not watch(*reached(problem, state)):
+                    return False
+        keep(0, state)
+        if _is_good_enough(problem, state):
+            break
+    return True
+
+
 def _newcomers(problem: Problem, state: State, most: int, spend: int) -> list[list[Candidate]]:
     """The best candidates of the whole file for this round, by stretch; an empty list where nothing is left to add."""
     settings = problem.settings
-    batch = max(1, min(settings.newcomers, settings.atoms // ROUNDS))
-    offers: list[tuple[float, int, Candidate]] = []
-    for index, stretch in enumerate(problem.stretches):
-        window = state.residual[stretch.low : stretch.high]
-        offset = stretch.low * BLOCK
-        found = state.candidates[index]
-        if found is None:
-            begin, end = stretch.begin * BLOCK - offset, min(stretch.end * BLOCK, problem.samples - 16) - offset
-            least = max(
-                _price(problem, stretch, window) * (NUMBERS_OF_STRIKE + NUMBERS_OF_MODE), FAINT * problem.energy
-            )
-            everything = search(window.flatten().float(), begin, end, problem.low, problem.high)
-            found = pick(everything, batch, least)
-            state.candidates[index] = found
-        offers += [(candidate.gain, index, candidate) for candidate in found]
+    batch = max(1, min(settings.effort.newcomers, settings.density // ROUNDS))
+    stale = [index for index, found in enumerate(state.candidates) if found is None]
+
+    def look(index: int) -> list[Candidate]:
+        stretch = problem.stretches[index]
+        window, offset = state.residual[stretch.low : stretch.high], stretch.low * BLOCK
+        begin, end = stretch.begin * BLOCK - offset, min(stretch.end * BLOCK, problem.samples - 16) - offset
+        price = _price(problem, stretch, window) * (NUMBERS_OF_STRIKE + NUMBERS_OF_MODE)
+        everything = search(window.flatten().float(), begin, end, problem.low, problem.high)
+        return pick(everything, batch, max(price, FAINT * problem.energy))
+
+    for index, found in zip(stale, side_by_side(look, stale), strict=True):
+        state.candidates[index] = found
+    offers = [(found.gain, index, found) for index, all_ in enumerate(state.candidates) for found in all_ or []]
     offers.sort(key=lambda offer: (-offer[0], offer[1]))
-    present = sum(len(atoms) for atoms in state.atoms)
-    numbers = sum(count_numbers(atoms) for atoms in state.atoms)
     largest = NUMBERS_OF_STRIKE + MODES_PER_ATOM * NUMBERS_OF_MODE
-    room = min(most - present, (spend - numbers) // largest, batch * len(problem.stretches))
+    room = min(most - state.count, (spend - state.numbers) // largest, batch * len(problem.stretches))
     accepted = offers[: max(room, 0)]
     if not accepted:
         return []
@@ -213,100 +276,183 @@ def _newcomers(problem: Problem, state: State, most: int, spend: int) -> list[li
     return chosen
 
 
-def _advance(problem: Problem, state: State, index: int, candidates: list[Candidate]) -> None:
-    """Let newcomers grow in the residual of their stretch, then sweep over all its atoms."""
-    stretch = problem.stretches[index]
-    window = state.residual[stretch.low : stretch.high]
-    new = _grow(problem, stretch, to_atoms(candidates, problem.device), window)
-    state.atoms[index], old = join([state.atoms[index], new.shift(stretch.low * BLOCK)]), state.atoms[index]
-    _sweep(problem, state, index, problem.settings.sweep_steps, explained_by=old)
+def _advance(problem: Problem, state: State, indices: list[int], candidates: list[list[Candidate]]) -> None:
+    """Let newcomers into stretches whose windows do not touch, then sweep over all atoms of these."""
+
+    def grown(chunk: list[int]) -> list[Atoms]:
+        places = [indices[place] for place in chunk]
+        new = _strike(problem, state, places, [candidates[place] for place in chunk])
+        offsets = [problem.stretches[index].low * BLOCK for index in places]
+        return [
+            join([state.atoms[index], new.windows(slice(row, row + 1)).packed().shift(offset)])
+            for row, (index, offset) in enumerate(zip(places, offsets, strict=True))
+        ]
+
+    chunks = _chunks(indices, [to_atoms(wanted, problem.device) for wanted in candidates])
+    atoms = [own for part in side_by_side(grown, chunks) for own in part]
+    _sweep(problem, state, indices, atoms, problem.settings.effort.sweep_steps)
 
 
-def _grow(problem: Problem, stretch: Stretch, new: Atoms, window: Tensor) -> Atoms:
-    """Newcomers refined by themselves, then given their further modes one by one."""
-    samples, bounds, settings = problem.window_samples(stretch), problem.bounds(stretch), problem.settings
-    new = solve_amplitudes(new, window, samples)
-    refined = refine(new, window, samples, bounds, settings.newcomer_steps, NEWCOMER_DAMPING)
-    for _ in range(MODES_PER_ATOM - 1):
-        least = NUMBERS_OF_MODE * _price(problem, stretch, refined.residual)
-        gain, partial = search_partials(refined.atoms, refined.residual.flatten().float(), problem.low, problem.high)
-        kept = gain > max(least, FAINT * problem.energy)
-        if not bool(kept.any()):
-            break
-        grown = join_modes(refined.atoms, partial.take_modes(kept))
-        grown = solve_amplitudes(grown, window, samples)
-        refined = refine(grown, window, samples, bounds, settings.partial_steps, NEWCOMER_DAMPING)
-    return refined.atoms
+def _strike(problem: Problem, state: State, indices: list[int], candidates: list[list[Candidate]]) -> Atoms:
+    """Newcomers in the residual of their stretches, `[G, n]`: their modes are found one by one, amplitudes solved."""
+    windows = _windows(problem, state, indices)[0]
+    residual = _residual(problem, state, indices)
+    windows = replace(windows, target=residual)
+    new = stack([to_atoms(wanted, problem.device) for wanted in candidates])
+    new = solve_amplitudes(new, windows, NEWCOMER_RIDGE)
+    for slot in range(1, MODES_PER_ATOM):
+        left = windows.left_by(Basis(new, residual.shape[1])).flatten(1)
+        for place, (index, wanted) in enumerate(zip(indices, candidates, strict=True)):
+            price = _price(problem, problem.stretches[index], left[place])
+            omega, gain = search_partials(left[place].float(), wanted, problem.low, problem.high)
+            new.omega[place, : len(wanted), slot] = omega
+            least = max(NUMBERS_OF_MODE * price, FAINT * problem.energy, _rivals_gain(problem, wanted))
+            new.used[place, : len(wanted), slot] = gain > least
+        new = solve_amplitudes(new, windows, NEWCOMER_RIDGE)
+    return new
 
 
-def join_modes(atoms: Atoms, more: Atoms) -> Atoms:
-    """The same atoms with the modes of `more` added to their own."""
-    columns = ("owner", "log_damping", "omega", "amp")
-    return Atoms(
-        atoms.onset, atoms.log_attack, *(torch.cat([getattr(atoms, name), getattr(more, name)]) for name in columns)
+def _rivals_gain(problem: Problem, wanted: list[Candidate]) -> float:
+    """Energy that a further mode must explain so that its numbers are not better spent on another atom.
+
+    Where numbers are counted, a share of what the weakest newcomer explains for each of its own.
+    """
+    if problem.settings.budget is None or not wanted:
+        return 0.0
+    return RIVALRY * NUMBERS_OF_MODE / (NUMBERS_OF_STRIKE + NUMBERS_OF_MODE) * min(rival.gain for rival in wanted)
+
+
+def _sweep_all(problem: Problem, state: State, steps: int, watch: Watch) -> bool:
+    """Refine all atoms; False if `watch` ended it."""
+    for group in apart(problem.stretches):
+        _sweep(problem, state, group, [state.atoms[index] for index in group], steps)
+        if not watch(*reached(problem, state)):
+            return False
+    return True
+
+
+def _residual(problem: Problem, state: State, indices: list[int]) -> Tensor:
+    """The residual in the windows of stretches, padded to the longest, `[G, B, N]`."""
+    stretches = [problem.stretches[index] for index in indices]
+    blocks = max(stretch.high - stretch.low for stretch in stretches)
+    parts = [state.residual[stretch.low : stretch.high] for stretch in stretches]
+    return torch.stack([torch.nn.functional.pad(part, (0, 0, 0, blocks - len(part))) for part in parts])
+
+
+def _windows(problem: Problem, state: State, indices: list[int]) -> tuple[Windows, Atoms]:
+    """What the atoms of stretches should sound like, and these atoms as they stand, by window."""
+    stretches = [problem.stretches[index] for index in indices]
+
+    def column(values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, device=problem.device, dtype=torch.float64)
+
+    offsets = [stretch.low * BLOCK for stretch in stretches]
+    residual = _residual(problem, state, indices)
+    present = stack([state.atoms[index].shift(-offset) for index, offset in zip(indices, offsets, strict=True)])
+    samples = column([problem.window_samples(stretch) for stretch in stretches])
+    last = [min((stretch.end + MARGIN) * BLOCK, problem.samples - 16) - stretch.low * BLOCK for stretch in stretches]
+    bounds = bounds_for(
+        problem.rate,
+        column([max(0, stretch.begin - MARGIN - stretch.low) * BLOCK for stretch in stretches]),
+        column(last),
+        problem.low,
+        problem.high,
     )
+    target = cut(residual + Basis(present, residual.shape[1]).render(), samples)
+    return Windows(target, samples, bounds), present
 
 
-def _sweep(problem: Problem, state: State, index: int, steps: int, explained_by: Atoms | None = None) -> None:
-    """Refine all atoms of a stretch together; `explained_by` are those whose sound the residual already lacks."""
+def _sweep(problem: Problem, state: State, indices: list[int], atoms: list[Atoms], steps: int) -> None:
+    """Refine `atoms`, which replace those of stretches whose windows do not touch, where that lowers the energy."""
+
+    def refined(chunk: list[int]) -> Refined:
+        places = [indices[place] for place in chunk]
+        windows = _windows(problem, state, places)[0]
+        damping = torch.tensor([state.damping[index] for index in places], device=problem.device, dtype=torch.float64)
+        own = [atoms[place].shift(-problem.stretches[indices[place]].low * BLOCK) for place in chunk]
+        return refine(stack(own), windows, steps, damping)
+
+    chunks = _chunks(indices, atoms)
+    for chunk, result in zip(chunks, side_by_side(refined, chunks), strict=True):
+        held = _residual(problem, state, [indices[place] for place in chunk])
+        for row, place in enumerate(chunk):
+            index, stretch = indices[place], problem.stretches[indices[place]]
+            length = stretch.high - stretch.low
+            left, before = result.residual[row, :length], held[row, :length]
+            if float(left.square().sum()) > float(before.square().sum()):
+                state.candidates[index] = []  # nothing to be gained from these
+                continue
+            after = result.atoms.windows(slice(row, row + 1)).packed()
+            _accept(problem, state, index, after.shift(stretch.low * BLOCK), left - before)
+            state.damping[index] = min(max(float(result.damping[row]), SWEEP_DAMPING / 10), 1.0)
+
+
+def _accept(problem: Problem, state: State, index: int, after: Atoms, change: Tensor) -> None:
+    """Put a stretch's atoms in place and add the `change` that they make to the residual in its window.
+
+    Tails beyond the window are exchanged too, and may reach into one that was worked beside it: hence a change.
+    """
     stretch = problem.stretches[index]
-    offset = stretch.low * BLOCK
-    before = (state.atoms[index] if explained_by is None else explained_by).shift(-offset)
-    window = state.residual[stretch.low : stretch.high]
-    target = window + Basis(before, len(window)).render() if len(before) else window
-    samples = problem.window_samples(stretch)
-    refined = refine(
-        state.atoms[index].shift(-offset), target, samples, problem.bounds(stretch), steps, state.damping[index]
-    )
-    _accept(problem, state, index, before, refined)
-
-
-def _accept(problem: Problem, state: State, index: int, before: Atoms, refined: Refined) -> None:
-    """Put refined atoms and what they leave in place; tails beyond the window are exchanged too."""
-    stretch = problem.stretches[index]
-    length = stretch.high - stretch.low
-    state.residual[stretch.low : stretch.high] = refined.residual
-    for atoms, sign in ((before, 1.0), (refined.atoms, -1.0)):
-        tail = _tail(atoms, length, state.residual.shape[0] - stretch.high)
+    state.residual[stretch.low : stretch.high] += change
+    for atoms, sign in ((state.atoms[index], 1.0), (after, -1.0)):
+        tail = _tail(atoms, stretch.high, len(state.residual))
         state.residual[stretch.high : stretch.high + len(tail)] += sign * tail
     if stretch.high < len(state.residual):
-        state.residual[-1:] = cut(state.residual[-1:], problem.samples - (len(state.residual) - 1) * BLOCK)
-    state.atoms[index] = refined.atoms.shift(stretch.low * BLOCK)
-    state.damping[index] = min(max(refined.damping, SWEEP_DAMPING / 10), 1.0)
+        state.residual.flatten()[problem.samples :] = 0.0
+    state.atoms[index] = after
     for other, neighbour in enumerate(problem.stretches):
         if neighbour.low < stretch.high and stretch.low < neighbour.high:
             state.candidates[other] = None
 
 
-def _tail(atoms: Atoms, window_blocks: int, room: int) -> Tensor:
-    """Sound after a window of `window_blocks` blocks, at most `room` blocks of it, float64 `[B, N]`."""
-    lasting = (window_blocks * BLOCK - atoms.onset[atoms.owner]) * atoms.log_damping.exp() < TAIL_NEPERS
-    ringing = atoms.take_modes(lasting)
-    if not len(ringing.owner) or room <= 0:
+def _tail(atoms: Atoms, begin: int, end: int) -> Tensor:
+    """Sound in the blocks from `begin` to `end`, or as long as it lasts, float64 `[B, N]`."""
+    lasting = (begin * BLOCK - atoms.onset) * atoms.log_damping.exp() < TAIL_NEPERS
+    ringing = atoms.without(~lasting[..., None] & atoms.used).packed()
+    if not ringing.onset.numel() or begin >= end:
         return torch.zeros(0, BLOCK, dtype=torch.float64, device=atoms.onset.device)
-    end = float((ringing.onset[ringing.owner] + TAIL_NEPERS * torch.exp(-ringing.log_damping)).max())
-    blocks = min(room, max(0, math.ceil(end / BLOCK) - window_blocks))
-    return Basis(ringing.shift(-window_blocks * BLOCK), blocks).render()
+    last = float((ringing.onset + TAIL_NEPERS * torch.exp(-ringing.log_damping)).max())
+    blocks = min(end - begin, max(1, math.ceil(last / BLOCK) - begin))
+    return Basis(ringing.shift(-begin * BLOCK), blocks).render()[0]
 
 
-def _prune(problem: Problem, state: State, index: int) -> None:
+def _prune(problem: Problem, state: State) -> None:
     """Drop modes that explain less than their price, and atoms without modes; solve the other amplitudes again."""
-    stretch, atoms = problem.stretches[index], state.atoms[index]
-    if not len(atoms.owner):
-        return
-    window = state.residual[stretch.low : stretch.high]
-    offset, samples = stretch.low * BLOCK, problem.window_samples(stretch)
-    local = atoms.shift(-offset)
-    least = max(NUMBERS_OF_MODE * _price(problem, stretch, window), FAINT * problem.energy)
-    kept = mode_gains(local, samples) >= least
-    if bool(kept.all()):
-        return
-    target = window + Basis(local, len(window)).render()
-    left = local.take_modes(kept)
-    left = left.take(torch.unique(left.owner))
-    left = solve_amplitudes(left, target, samples)
-    residual = cut(target - Basis(left, len(window)).render(), samples)
-    dropped = int((~kept).sum())
-    if float(residual.square().sum()) > float(window.square().sum()) + 2 * dropped * least:
-        return  # modes that nearly cancel each other cannot be judged one by one
-    _accept(problem, state, index, local, Refined(left, residual, state.damping[index]))
+    for index, stretch in enumerate(problem.stretches):
+        if not bool(state.atoms[index].used.any()):
+            continue
+        window = state.residual[stretch.low : stretch.high]
+        least = max(NUMBERS_OF_MODE * _price(problem, stretch, window), FAINT * problem.energy)
+        windows, local = _windows(problem, state, [index])
+        dropped = local.used & (mode_gains(local, windows.samples) < least)
+        if not bool(dropped.any()):
+            continue
+        left = solve_amplitudes(local.without(dropped).packed(), windows)
+        residual = windows.left_by(Basis(left, len(window)))[0]
+        if float(residual.square().sum()) <= float(window.square().sum()) + 2 * int(dropped.sum()) * least:
+            _accept(problem, state, index, left.shift(stretch.low * BLOCK), residual - window)
+        # else: modes that nearly cancel each other cannot be judged one by one
+
+
+def _drop_weakest(problem: Problem, state: State, share: float) -> None:
+    """Drop the atoms that explain least for their numbers, a share of all of them; solve the other amplitudes again."""
+    worth: list[tuple[float, int, int]] = []
+    for index, stretch in enumerate(problem.stretches):
+        local = state.atoms[index].shift(-stretch.low * BLOCK)
+        samples = torch.tensor([problem.window_samples(stretch)], device=problem.device)
+        gains = mode_gains(local, samples)[0].sum(-1)
+        numbers = NUMBERS_OF_STRIKE + NUMBERS_OF_MODE * local.used[0].sum(-1)
+        worth += [(value, index, row) for row, value in enumerate((gains / numbers).tolist())]
+    worth.sort()
+    dropped: dict[int, list[int]] = {}
+    for _, index, row in worth[: round(share * len(worth))]:
+        dropped.setdefault(index, []).append(row)
+    for index, rows in dropped.items():
+        stretch = problem.stretches[index]
+        windows, local = _windows(problem, state, [index])
+        gone = torch.zeros_like(local.used)
+        gone[0, rows] = True
+        left = solve_amplitudes(local.without(gone).packed(), windows)
+        residual = windows.left_by(Basis(left, stretch.high - stretch.low))[0]
+        change = residual - state.residual[stretch.low : stretch.high]
+        _accept(problem, state, index, left.shift(stretch.low * BLOCK), change)

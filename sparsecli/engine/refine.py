@@ -1,8 +1,8 @@
-"""Second-order refinement: Levenberg-Marquardt steps on all parameters of a group of atoms at once.
+"""Second-order refinement: Levenberg-Marquardt steps on all parameters of all atoms of a window at once.
 
 The step solves (J^T J + lambda diag(J^T J)) delta = J^T r with the residual r taken exactly, sample by sample, and
-J^T J in closed form (`modal.normal_matrix`), which costs a few milliseconds for 64 atoms. Steps are accepted only where
-the energy of the residual falls, so an approximate J^T J costs speed, never truth.
+J^T J in closed form (`modal.normal_matrix`). Steps are accepted only where the energy of the residual falls, so an
+approximate J^T J costs speed, never truth. Several windows are stepped side by side, each with its own damping.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 
 from ..core.columns import MIN_ATTACK_S, MIN_ONSET_S
-from .modal import Atoms, Basis, gradient, gram, normal_matrix, positions
+from .modal import OF_MODE, OF_STRIKE, Atoms, Basis, Pairs, gradient, mode_norms, mode_pairs, normal_matrix, positions
 
 # Largest change of a parameter in one step: well inside the basin that a quadratic model sees.
 MAX_STEP_ONSET = 600.0  # samples
 MAX_STEP_LOG = 0.8  # of attack and damping
 MAX_STEP_OMEGA = 0.01  # radians a sample
+MIN_ATTACK = 1.0  # samples; the poles of a shorter one would overflow within a block
 TRIES = 4
-LESS_DAMPING, MORE_DAMPING = 0.25, 6.0
+LESS_DAMPING, MORE_DAMPING = 0.5, 6.0
 MIN_DAMPING = 1e-6
 # Share of a mode's own energy that is added to the cost. Without it pairs of modes grow huge and cancel each other,
 # which sounds right until one of them is edited. It costs a mode that stands alone about 1e-4 of its amplitude.
@@ -31,163 +32,275 @@ STALLED = 1e-5  # a step that lowers the energy by a smaller share ends the refi
 
 @dataclass(frozen=True)
 class Bounds:
-    """Where parameters may go; samples and radians a sample, onsets relative to the window."""
+    """Where parameters may go; samples and radians a sample, onsets relative to the window.
 
-    onset: tuple[float, float]
+    Attributes:
+        earliest: of onsets, float64 `[G]`.
+        latest: of onsets, float64 `[G]`.
+        omega: lowest and highest.
+        log_attack: shortest and longest.
+        log_damping: slowest and fastest.
+    """
+
+    earliest: Tensor
+    latest: Tensor
     omega: tuple[float, float]
     log_attack: tuple[float, float]
     log_damping: tuple[float, float] = (math.log(1 / 60_000), math.log(1 / 8))  # T60 of 0.4 million and 55 samples
 
+    def windows(self, rows: Tensor) -> Bounds:
+        """The bounds of the windows at `rows`."""
+        return replace(self, earliest=self.earliest[rows], latest=self.latest[rows])
 
-def bounds_for(rate: int, begin: float, end: float, low: float, high: float) -> Bounds:
-    """Bounds for onsets in `[begin, end]` (from -2 s where `begin` is 0) and frequencies in `[low, high]`."""
-    attack = (math.log(MIN_ATTACK_S * rate), math.log(0.7 * rate))  # a longer swell is several events
-    return Bounds((MIN_ONSET_S * rate if begin <= 0 else begin, end), (low, high), attack)
+
+def bounds_for(rate: int, earliest: Tensor, latest: Tensor, low: float, high: float) -> Bounds:
+    """Bounds for onsets in `[earliest, latest]` `[G]`, from -2 s where that begins at 0, and omega in `[low, high]`."""
+    shortest = max(MIN_ATTACK_S * rate, MIN_ATTACK)
+    attack = (math.log(shortest), math.log(0.7 * rate))  # a longer swell is several events
+    return Bounds(torch.where(earliest <= 0, MIN_ONSET_S * rate, earliest), latest, (low, high), attack)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """What atoms should sound like.
+
+    Attributes:
+        target: float64 `[G, B, N]`; 0 from `samples` on.
+        samples: of each window, int64 `[G]`.
+        bounds: of the parameters.
+    """
+
+    target: Tensor
+    samples: Tensor
+    bounds: Bounds
+
+    def at(self, rows: Tensor) -> Windows:
+        """The windows at `rows`."""
+        return Windows(self.target[rows], self.samples[rows], self.bounds.windows(rows))
+
+    def left_by(self, basis: Basis) -> Tensor:
+        """The residual `[G, B, N]` that atoms leave."""
+        return cut(self.target - basis.render(), self.samples)
 
 
 @dataclass(frozen=True)
 class Refined:
-    """Atoms after refinement, the residual `[B, N]` that they leave, and the damping to go on with."""
+    """Atoms after refinement, the residual `[G, B, N]` that they leave, and the damping `[G]` to go on with."""
 
     atoms: Atoms
     residual: Tensor
-    damping: float
+    damping: Tensor
 
 
-def refine(atoms: Atoms, target: Tensor, samples: int, bounds: Bounds, steps: int, damping: float) -> Refined:
-    """Up to `steps` Levenberg-Marquardt steps.
+def refine(atoms: Atoms, windows: Windows, steps: int, damping: Tensor) -> Refined:
+    """Up to `steps` Levenberg-Marquardt steps in each window, fewer once its energy hardly falls.
 
     Args:
-        atoms: with onsets relative to the window.
-        target: float64 `[B, N]`, what they should sound like; 0 from `samples` on.
-        samples: of the window.
-        bounds: of the parameters.
-        steps: at most; fewer once the energy hardly falls.
-        damping: lambda to start with.
+        atoms: with onsets relative to their windows.
+        windows: the targets.
+        steps: at most.
+        damping: lambda to start with, float64 `[G]`.
     """
-    blocks = target.shape[0]
-    basis = Basis(atoms, blocks)
-    residual = cut(target - basis.render(), samples)
-    cost = residual.square().sum() + _restraint(atoms, samples)
-    for _ in range(steps if len(atoms) else 0):
-        vector, matrix = _normal_equations(basis, residual, samples)
-        for _ in range(TRIES):
-            moved = _move(atoms, _solve(matrix, vector, damping), bounds)
-            trial = Basis(moved, blocks)
-            left = cut(target - trial.render(), samples)
-            trial_cost = left.square().sum() + _restraint(moved, samples)
-            if trial_cost < cost:
-                break
-            damping *= MORE_DAMPING
+    first = Basis(atoms, windows.target.shape[1])
+    residual = windows.left_by(first)
+    cost = _cost(atoms, windows, residual)
+    damping = damping.clone()
+    pairs, worked = None, 0
+    basis: Basis | None = first
+    going = (
+        torch.ones_like(cost, dtype=torch.bool) if atoms.onset.shape[1] else torch.zeros_like(cost, dtype=torch.bool)
+    )
+    for _ in range(steps):
+        rows = torch.nonzero(going)[:, 0]
+        if not len(rows):
+            break
+        everyone = len(rows) == len(going)
+        part = (
+            _Trial(atoms, residual, cost, damping)
+            if everyone
+            else _Trial(atoms.windows(rows), residual[rows], cost[rows], damping[rows])
+        )
+        if pairs is None or len(rows) != worked:  # the windows still going only become fewer
+            pairs, worked = mode_pairs(part.atoms, windows.samples[rows]), len(rows)
+        stepped = _step(part, windows if everyone else windows.at(rows), pairs, basis if everyone else None)
+        basis = stepped.basis
+        fell = part.cost - stepped.cost
+        going[rows] = fell >= STALLED * part.cost
+        if everyone:
+            atoms, residual, cost, damping = stepped.atoms, stepped.residual, stepped.cost, stepped.damping
         else:
-            break
-        stalled = bool(cost - trial_cost < STALLED * cost)
-        atoms, basis, residual, cost = moved, trial, left, trial_cost
-        damping = max(damping * LESS_DAMPING, MIN_DAMPING)
-        if stalled:
-            break
+            atoms = _put(atoms, rows, stepped.atoms)
+            residual, cost = residual.index_copy(0, rows, stepped.residual), cost.index_copy(0, rows, stepped.cost)
+            damping = damping.index_copy(0, rows, stepped.damping)
     return Refined(atoms, residual, damping)
 
 
-def solve_amplitudes(atoms: Atoms, target: Tensor, samples: int, ridge: float = 1e-6) -> Atoms:
-    """The atoms with all complex amplitudes solved jointly by ridge least squares against `target` `[B, N]`.
+@dataclass(frozen=True)
+class _Trial:
+    """Atoms of G windows, what they leave, what that costs, and the damping; `basis` where it is known."""
+
+    atoms: Atoms
+    residual: Tensor
+    cost: Tensor
+    damping: Tensor
+    basis: Basis | None = None
+
+
+def _step(start: _Trial, windows: Windows, pairs: Pairs, basis: Basis | None) -> _Trial:
+    """One step in every window; where no damping makes the cost fall, nothing changes."""
+    atoms, residual, cost, damping = start.atoms, start.residual, start.cost, start.damping
+    basis = basis or Basis(atoms, residual.shape[1])
+    vector, matrix = _normal_equations(basis, residual, windows, pairs)
+    pending = torch.ones_like(cost, dtype=torch.bool)
+    best = start
+    for attempt in range(TRIES):
+        moved = _move(atoms, _solve(matrix, vector, damping), windows.bounds)
+        trial = Basis(moved, residual.shape[1])
+        left = windows.left_by(trial)
+        trial_cost = _cost(moved, windows, left)
+        better = pending & (trial_cost < best.cost)
+        if attempt == 0 and bool(better.all()):
+            return _Trial(moved, left, trial_cost, (damping * LESS_DAMPING).clamp(min=MIN_DAMPING), trial)
+        best = _Trial(
+            _where(better, moved, best.atoms),
+            torch.where(better[:, None, None], left, best.residual),
+            torch.where(better, trial_cost, best.cost),
+            damping,
+        )
+        pending &= ~better
+        damping = torch.where(better, damping * LESS_DAMPING, torch.where(pending, damping * MORE_DAMPING, damping))
+        if not bool(pending.any()):
+            break
+    return replace(best, damping=damping.clamp(min=MIN_DAMPING))
+
+
+def _where(better: Tensor, one: Atoms, other: Atoms) -> Atoms:
+    def chosen(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where(better.view(-1, *[1] * (a.dim() - 1)), a, b)
+
+    return Atoms(*(chosen(getattr(one, name), getattr(other, name)) for name in Atoms.__dataclass_fields__))
+
+
+def _put(atoms: Atoms, rows: Tensor, part: Atoms) -> Atoms:
+    names = Atoms.__dataclass_fields__
+    return Atoms(*(getattr(atoms, name).index_copy(0, rows, getattr(part, name)) for name in names))
+
+
+def solve_amplitudes(atoms: Atoms, windows: Windows, ridge: float = 1e-6) -> Atoms:
+    """The atoms with all complex amplitudes solved jointly by ridge least squares.
 
     Two rounds, because the matrix is an integral and the gradient a sum: the second removes what that difference left.
     """
-    if not len(atoms.owner):
+    if not atoms.omega.numel():
         return atoms
-    index = _amplitude_rows(atoms)
     atoms = replace(atoms, amp=torch.zeros_like(atoms.amp))
-    matrix = normal_matrix(atoms, samples)[index][:, index]
+    matrix = _amplitude_matrix(atoms, windows.samples)
+    matrix.diagonal(dim1=1, dim2=2).mul_(1.0 + RESTRAINT)
+    damping = torch.full_like(windows.target[:, 0, 0], ridge)
     for _ in range(2):
-        basis = Basis(atoms, target.shape[0])
-        vector = gradient(basis, cut(target - basis.render(), samples))[:, :2].flatten()
-        step = _solve(matrix, vector, ridge).view(-1, 2)
-        atoms = replace(atoms, amp=atoms.amp + torch.complex(step[:, 0], step[:, 1]))
+        basis = Basis(atoms, windows.target.shape[1])
+        vector = gradient(basis, windows.left_by(basis))[..., :2].flatten(1)
+        step = _solve(matrix, vector, damping).view(*atoms.amp.shape, 2)
+        atoms = replace(atoms, amp=atoms.amp + torch.view_as_complex(step))
     return atoms
 
 
-def mode_gains(atoms: Atoms, samples: int) -> Tensor:
-    """Energy by which the residual would grow without each mode, the other amplitudes solved again, `[K]`.
+def mode_gains(atoms: Atoms, samples: Tensor) -> Tensor:
+    """Energy by which the residual would grow without each mode, the other amplitudes solved again, `[G, A, M]`.
 
     With G the Gram matrix of all 2K amplitude functions and a mode's block of its inverse P, leaving the mode out costs
-    c^T P^-1 c (the Schur complement).
+    c^T P^-1 c (the Schur complement). An unused slot has 0.
     """
-    count, index = len(atoms.owner), _amplitude_rows(atoms)
-    matrix = normal_matrix(atoms, samples)[index][:, index]
-    scale = matrix.diagonal().clamp(min=1e-300).rsqrt()
-    matrix = matrix * scale[:, None] * scale + 1e-9 * torch.eye(len(index), dtype=matrix.dtype, device=matrix.device)
-    inverse = torch.linalg.inv(matrix) * scale[:, None] * scale
-    blocks = inverse.view(count, 2, count, 2).diagonal(dim1=0, dim2=2).permute(2, 0, 1)  # [K, 2, 2]
-    amp = torch.view_as_real(atoms.amp)
-    return torch.einsum("ki,kij,kj->k", amp, torch.linalg.inv(blocks), amp).clamp(min=0)
+    if not atoms.omega.numel():
+        return torch.zeros_like(atoms.omega)
+    windows = len(samples)
+    matrix = _amplitude_matrix(atoms, samples).double()
+    matrix = matrix + matrix.tril(-1).transpose(1, 2)
+    diagonal = matrix.diagonal(dim1=1, dim2=2)
+    scale = torch.where(diagonal > 0, diagonal.clamp(min=1e-300).rsqrt(), 0.0)
+    matrix = matrix * scale[:, :, None] * scale[:, None]
+    lifted = 1e-6 + (scale == 0).to(scale.dtype)
+    inverse = torch.linalg.inv(matrix + torch.diag_embed(lifted)).view(windows, -1, 2, scale.shape[1] // 2, 2)
+    blocks = inverse.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)  # [G, K, 2, 2]
+    amp = torch.view_as_real(atoms.amp).flatten(1, 2) / scale.view(windows, -1, 2).clamp(min=1e-150)
+    amp = torch.where(atoms.used.flatten(1)[..., None], amp, 0.0)
+    return torch.einsum("gki,gkij,gkj->gk", amp, torch.linalg.inv(blocks), amp).clamp(min=0).view_as(atoms.omega)
 
 
-def _amplitude_rows(atoms: Atoms) -> Tensor:
-    """Where the real and imaginary amplitudes stand in the vector of all parameters, int64 `[2K]`."""
-    return positions(atoms)[:, :2].flatten()
+def _amplitude_matrix(atoms: Atoms, samples: Tensor) -> Tensor:
+    """The lower triangle of the part of J^T J that belongs to the amplitudes, `[G, 2 A M, 2 A M]`."""
+    rows = positions(atoms)[0, ..., :2].flatten()
+    return normal_matrix(atoms, samples, mode_pairs(atoms, samples))[:, rows][:, :, rows]
 
 
-def cut(signal: Tensor, samples: int) -> Tensor:
-    """A signal `[B, N]` with zeros from `samples` on, where the recording has ended."""
-    if samples >= signal.numel():
+def cut(signal: Tensor, samples: Tensor) -> Tensor:
+    """A signal `[G, B, N]` with zeros from `samples` `[G]` on, where the recording has ended."""
+    length = signal.shape[1] * signal.shape[2]
+    if bool((samples >= length).all()):
         return signal
-    flat = signal.flatten()
-    return torch.cat([flat[:samples], torch.zeros_like(flat[samples:])]).view_as(signal)
+    inside = torch.arange(length, device=signal.device).view(signal.shape[1:]) < samples[:, None, None]
+    return signal * inside
 
 
-def _mode_norms(atoms: Atoms, samples: int) -> Tensor:
-    """Energy of each mode for an amplitude of 1, `[K]`."""
-    each = torch.arange(len(atoms.owner), device=atoms.amp.device)
-    return 0.5 * gram(atoms, samples, each, each)[:, 0, 0].real.clamp(min=0)
+def _cost(atoms: Atoms, windows: Windows, residual: Tensor) -> Tensor:
+    """Energy of the residual and the restraint, float64 `[G]`."""
+    own = mode_norms(atoms, windows.samples) * torch.view_as_real(atoms.amp).square().sum((-1, -2))
+    return residual.square().sum((1, 2)) + RESTRAINT * own.sum(1)
 
 
-def _restraint(atoms: Atoms, samples: int) -> Tensor:
-    """What the modes' own energies add to the cost, a number."""
-    return RESTRAINT * (_mode_norms(atoms, samples) * atoms.amp.abs().square()).sum()
-
-
-def _normal_equations(basis: Basis, residual: Tensor, samples: int) -> tuple[Tensor, Tensor]:
+def _normal_equations(basis: Basis, residual: Tensor, windows: Windows, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    """J^T r `[G, Q]` and J^T J `[G, Q, Q]`, the restraint in both."""
     atoms = basis.atoms
-    matrix = normal_matrix(atoms, samples)
-    vector = torch.zeros(len(matrix), dtype=torch.float64, device=matrix.device)
-    vector.index_add_(0, positions(atoms).flatten(), gradient(basis, residual).flatten())
-    rows, norms = _amplitude_rows(atoms), RESTRAINT * _mode_norms(atoms, samples).repeat_interleave(2)
-    vector[rows] -= norms * torch.view_as_real(atoms.amp).flatten()
-    matrix[rows, rows] += norms
+    matrix = normal_matrix(atoms, windows.samples, pairs)
+    slopes = gradient(basis, residual)
+    norms = (RESTRAINT * mode_norms(atoms, windows.samples))[..., None, None] * atoms.used[..., None]  # [G, A, M, 1]
+    strike = slopes[..., OF_MODE:].sum(2).flatten(1)
+    own = slopes[..., :OF_MODE]
+    own = torch.cat([own[..., :2] - norms * torch.view_as_real(atoms.amp), own[..., 2:]], dim=-1)
+    vector = torch.cat([strike, own.flatten(1)], dim=1)
+    lift = torch.cat([norms, norms, torch.zeros_like(norms)], dim=-1).flatten(1)
+    matrix.diagonal(dim1=1, dim2=2)[:, strike.shape[1] :] += lift
     return vector, matrix
 
 
-def _solve(matrix: Tensor, vector: Tensor, damping: float) -> Tensor:
-    """The damped step; the damping is raised until the matrix is positive definite in floating point.
+def _solve(matrix: Tensor, vector: Tensor, damping: Tensor) -> Tensor:
+    """The damped step `[G, Q]`, from the lower triangle of the matrix.
 
-    The diagonal is held above rounding: an atom of which the window has hardly anything can get a negative one.
+    The damping is raised until the matrix is positive definite in floating point. Parameters are scaled so that the
+    diagonal is 1. It is held above rounding: an atom of which the window has hardly anything can get a negative
+    one.
     """
-    diagonal = matrix.diagonal()
-    floor = 1e-12 * float(diagonal.max().clamp(min=1e-30))
-    lifted = matrix + torch.diag(diagonal.clamp(min=floor) - diagonal)
+    diagonal = matrix.diagonal(dim1=1, dim2=2)
+    floor = 1e-12 * diagonal.amax(1, keepdim=True).clamp(min=1e-24)
+    scale = diagonal.clamp(min=floor).rsqrt()
+    scaled = (matrix * scale[:, :, None]).mul_(scale[:, None])
+    right = (vector * scale)[..., None].to(scaled.dtype)
     while True:
-        factor, failed = torch.linalg.cholesky_ex(lifted + torch.diag(damping * diagonal.clamp(min=floor) + floor))
-        if not failed:
-            return torch.cholesky_solve(vector[:, None], factor)[:, 0]
-        damping *= MORE_DAMPING
+        scaled.diagonal(dim1=1, dim2=2).copy_((1.0 + damping)[:, None].expand_as(diagonal))
+        factor, failed = torch.linalg.cholesky_ex(scaled)
+        if not bool(failed.any()) or not bool(damping.isfinite().all()):
+            step = torch.cholesky_solve(right, factor)[..., 0] * scale.double()
+            return step.nan_to_num(0.0, 0.0, 0.0)  # of a matrix that no damping cures: none
+        damping = torch.where(failed > 0, damping * MORE_DAMPING, damping)
 
 
 def _move(atoms: Atoms, step: Tensor, bounds: Bounds) -> Atoms:
-    shared = step[: 2 * len(atoms)].view(-1, 2)  # ln attack, onset
-    own = step[2 * len(atoms) :].view(-1, 4)  # Re c, Im c, ln d, omega
+    windows, count, slots = atoms.omega.shape
+    shared = step[:, : OF_STRIKE * count].view(windows, count, OF_STRIKE)  # ln d, ln attack, onset
+    own = step[:, OF_STRIKE * count :].view(windows, count, slots, OF_MODE)  # Re c, Im c, omega
 
     def moved(value: Tensor, change: Tensor, largest: float, within: tuple[float, float]) -> Tensor:
         return (value + change.clamp(-largest, largest)).clamp(*within)
 
-    onset = moved(atoms.onset, shared[:, 1], MAX_STEP_ONSET, bounds.onset)
-    omega = moved(atoms.omega, own[:, 3], MAX_STEP_OMEGA, bounds.omega)
-    turn = omega * (onset - atoms.onset)[atoms.owner]  # the carrier stays where it is
-    return Atoms(
+    onset = atoms.onset + shared[..., 2].clamp(-MAX_STEP_ONSET, MAX_STEP_ONSET)
+    onset = torch.minimum(torch.maximum(onset, bounds.earliest[:, None]), bounds.latest[:, None])
+    omega = moved(atoms.omega, own[..., 2], MAX_STEP_OMEGA, bounds.omega)
+    turn = omega * (onset - atoms.onset)[..., None]  # the carrier stays where it is
+    return replace(
+        atoms,
         onset=onset,
-        log_attack=moved(atoms.log_attack, shared[:, 0], MAX_STEP_LOG, bounds.log_attack),
-        owner=atoms.owner,
-        log_damping=moved(atoms.log_damping, own[:, 2], MAX_STEP_LOG, bounds.log_damping),
+        log_damping=moved(atoms.log_damping, shared[..., 0], MAX_STEP_LOG, bounds.log_damping),
+        log_attack=moved(atoms.log_attack, shared[..., 1], MAX_STEP_LOG, bounds.log_attack),
         omega=omega,
-        amp=(atoms.amp + torch.complex(own[:, 0], own[:, 1])) * torch.polar(torch.ones_like(turn), turn),
+        amp=(atoms.amp + torch.complex(own[..., 0], own[..., 1])) * torch.polar(torch.ones_like(turn), turn),
     )

@@ -11,13 +11,14 @@ transform for each shape of w scores all onsets and frequencies (Goodwin and Vet
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from .modal import Atoms
+from .devices import side_by_side
+from .modal import Atoms, no_atoms
 
 # Decay times 1/d in samples, a factor of about 3 apart: a mode whose decay lies between two of them still gives 95 %
 # of its gain. From a click of 1.4 ms to a tone that hardly decays within a stretch, at 22 050 Hz.
@@ -27,8 +28,7 @@ SHORTEST_ATTACK = 4.5  # samples
 DECAY_TIMES = 5.0  # of a window; what is left then has 1 / 20 000 of the energy
 HOP = 0.35  # in decay times
 MIN_HOP, MAX_HOP = 16, 2048
-PEAKS_PER_FRAME = 24
-PEAKS_PER_SHAPE = 800
+PEAKS_PER_SHAPE = 200
 WEAKEST = 0.02  # of the best gain of a round; weaker ones wait, since they may be its side lobes
 
 
@@ -43,6 +43,29 @@ class Shape:
     def length(self) -> float:
         """Time in samples over which the window has most of its energy."""
         return 2 / self.damping + 2 * self.attack
+
+    @property
+    def bandwidth(self) -> float:
+        """Radians a sample within which two modes of this shape are not told apart."""
+        return 4 * self.damping + 4 * math.pi / max(self.length, 64.0)
+
+    @property
+    def lead(self) -> int:
+        """Samples before a recording at which its onset may lie, where the recording begins in the midst of it."""
+        return min(int(0.5 / self.damping), 3000)
+
+    @property
+    def hop(self) -> int:
+        """Samples between the onsets that are tried."""
+        return int(min(max(MIN_HOP, HOP / self.damping), MAX_HOP))
+
+    def spectrum_size(self, samples: int) -> int:
+        """Length of the transforms in a recording of `samples`."""
+        return max(256, 1 << (self.window_length(samples) - 1).bit_length())
+
+    def window_length(self, samples: int) -> int:
+        """Samples of the window."""
+        return int(min(samples, DECAY_TIMES / self.damping + 3 * self.attack))
 
 
 SHAPES = tuple(Shape(max(SHORTEST_ATTACK, share * decay), 1 / decay) for decay in DECAYS for share in ATTACKS)
@@ -65,22 +88,6 @@ class Candidate:
         return end > max(self.onset, other.onset) - 500 and abs(self.omega - other.omega) < bandwidth
 
 
-def to_atoms(candidates: list[Candidate], device: torch.device) -> Atoms:
-    """One atom of one mode for each candidate, with amplitudes still 0."""
-
-    def column(values: list[float]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float64, device=device)
-
-    return Atoms(
-        onset=column([c.onset for c in candidates]),
-        log_attack=column([math.log(c.shape.attack) for c in candidates]),
-        owner=torch.arange(len(candidates), device=device),
-        log_damping=column([math.log(c.shape.damping) for c in candidates]),
-        omega=column([c.omega for c in candidates]),
-        amp=torch.zeros(len(candidates), dtype=torch.complex128, device=device),
-    )
-
-
 def search(residual: Tensor, begin: int, end: int, low: float, high: float) -> list[Candidate]:
     """Candidates with onsets in `[begin, end)`, best first.
 
@@ -91,7 +98,8 @@ def search(residual: Tensor, begin: int, end: int, low: float, high: float) -> l
         low: lowest frequency, radians a sample.
         high: highest frequency.
     """
-    found = [_search_shape(residual, index, begin, end, low, high) for index in range(len(SHAPES))]
+    shapes = range(len(SHAPES))
+    found = side_by_side(lambda index: _search_shape(residual, index, begin, end, low, high), shapes)
     gain, onset, omega, shape = (torch.cat(parts) for parts in zip(*found, strict=True))
     order = torch.argsort(gain, descending=True, stable=True)  # ties by shape, then by position
     rows = zip(*(values[order].tolist() for values in (gain, onset, omega, shape)), strict=True)
@@ -100,28 +108,32 @@ def search(residual: Tensor, begin: int, end: int, low: float, high: float) -> l
 
 def _search_shape(residual: Tensor, index: int, begin: int, end: int, low: float, high: float) -> tuple[Tensor, ...]:
     shape, samples = SHAPES[index], len(residual)
-    window = _window(shape, samples, residual.device)
-    hop = int(min(max(MIN_HOP, HOP / shape.damping), MAX_HOP))
-    lead = min(int(0.5 / shape.damping), 3000) if begin <= 0 else 0
+    window, size, hop = _window(shape, samples, residual.device), shape.spectrum_size(samples), shape.hop
+    lead = shape.lead if begin <= 0 else 0
     begin = max(begin, 0) - lead
-    size = max(256, 1 << (len(window) - 1).bit_length())
     count = max(1, -(-(end - begin) // hop))
     padded = torch.nn.functional.pad(residual, (lead, len(window) + hop))[begin + lead :]
     frames = padded.unfold(0, len(window), hop)[:count]
-    first, last = max(2, int(low * size / (2 * math.pi))), int(high * size / (2 * math.pi)) + 1
+    first, last = _bins(size, low, high)
     spectrum = torch.fft.rfft(frames * window, n=size)[:, first:last]
     gain = 2 * torch.view_as_real(spectrum).square().sum(-1)
-    peaks, bins = gain.topk(min(PEAKS_PER_FRAME, gain.shape[1]), dim=1)
+    cell = max(1, int(shape.bandwidth * size / (4 * math.pi)))  # one peak for half the width of a mode
+    gain = torch.nn.functional.pad(gain, (0, -gain.shape[1] % cell)).view(len(gain), -1, cell)
+    peaks, bins = gain.max(dim=2)
     best, place = peaks.flatten().topk(min(PEAKS_PER_SHAPE, peaks.numel()))
     frame = torch.div(place, peaks.shape[1], rounding_mode="floor")
-    omega = (bins.flatten()[place] + first).double() * (2 * math.pi / size)
+    omega = (bins.flatten()[place] + place % peaks.shape[1] * cell + first).double() * (2 * math.pi / size)
     return best.double(), (frame * hop + begin).double(), omega, torch.full_like(place, index)
+
+
+def _bins(size: int, low: float, high: float) -> tuple[int, int]:
+    """First bin and the one after the last of a spectrum of `size` that lie in `[low, high]`."""
+    return max(2, int(low * size / (2 * math.pi))), int(high * size / (2 * math.pi)) + 1
 
 
 @lru_cache(maxsize=64)
 def _window(shape: Shape, samples: int, device: torch.device) -> Tensor:
-    length = int(min(samples, DECAY_TIMES / shape.damping + 3 * shape.attack))
-    u = torch.arange(length, dtype=torch.float64)
+    u = torch.arange(shape.window_length(samples), dtype=torch.float64)
     window = (1 - torch.exp(-u / shape.attack)).square() * torch.exp(-shape.damping * u)
     unit: Tensor = window / window.norm()
     return unit.float().to(device)
@@ -138,39 +150,47 @@ def pick(candidates: list[Candidate], count: int, least_gain: float) -> list[Can
     return chosen
 
 
-def search_partials(atoms: Atoms, residual: Tensor, low: float, high: float) -> tuple[Tensor, Atoms]:
-    """For each atom the best further mode under its own onset and attack.
+def to_atoms(candidates: list[Candidate], device: torch.device) -> Atoms:
+    """Atoms `[1, n]` of one mode each, with amplitudes still 0."""
+    new = no_atoms(1, len(candidates), device)
+
+    def column(values: list[float]) -> Tensor:
+        return torch.tensor([values], dtype=torch.float64, device=device)
+
+    new.used[..., 0] = True
+    new.omega[..., 0] = column([c.omega for c in candidates])
+    return replace(
+        new,
+        onset=column([c.onset for c in candidates]),
+        log_attack=column([math.log(c.shape.attack) for c in candidates]),
+        log_damping=column([math.log(c.shape.damping) for c in candidates]),
+    )
+
+
+def search_partials(residual: Tensor, candidates: list[Candidate], low: float, high: float) -> tuple[Tensor, Tensor]:
+    """The best further mode under the onset, attack and decay of each candidate.
 
     Args:
-        atoms: A atoms.
-        residual: float32 `[T]`, without their sound.
+        residual: float32 `[T]`.
+        candidates: n of them.
         low: lowest frequency, radians a sample.
         high: highest frequency.
 
     Returns:
-        Gains `[A]`, 0 where there is nothing to add, and one mode for each atom: `atoms` with K = A.
+        Frequencies in radians a sample, and the energies that they would explain, float64 `[n]`.
     """
-    samples, device = len(residual), residual.device
-    first = atoms.onset.ceil().clamp(min=0)
-    best = torch.zeros(len(atoms), dtype=torch.float64, device=device)
-    omega, log_damping = torch.full_like(best, low), torch.zeros_like(best)
-    attack = atoms.log_attack.exp()
-    for decay in DECAYS:
-        length = int(min(samples, DECAY_TIMES * decay + 3 * float(attack.max())))
-        n = torch.arange(length, device=device)
-        u = n + (first - atoms.onset)[:, None]
-        window = (1 - torch.exp(-u / attack[:, None])).square() * torch.exp(-u / decay)  # [A, length]
-        place = first.long()[:, None] + n
-        rows = residual[place.clamp(max=samples - 1)] * (place < samples)
-        size = max(256, 1 << (length - 1).bit_length())
-        begin, end = max(2, int(low * size / (2 * math.pi))), int(high * size / (2 * math.pi)) + 1
-        norm = (window * (place < samples)).square().sum(1).clamp(min=1e-30)
-        spectrum = torch.fft.rfft(rows * window.float(), n=size)[:, begin:end]
+    samples, lead = len(residual), max(shape.lead for shape in SHAPES)
+    padded = torch.nn.functional.pad(residual, (lead, samples))
+    omega = torch.zeros(len(candidates), dtype=torch.float64, device=residual.device)
+    gain = torch.zeros_like(omega)
+    for shape in SHAPES:
+        rows = [index for index, candidate in enumerate(candidates) if candidate.shape == shape]
+        if not rows:
+            continue
+        window, size = _window(shape, samples, residual.device), shape.spectrum_size(samples)
+        first, last = _bins(size, low, high)
+        frames = torch.stack([padded[lead + round(candidates[row].onset) :][: len(window)] for row in rows])
+        spectrum = torch.fft.rfft(frames * window, n=size)[:, first:last]
         peak, index = (2 * torch.view_as_real(spectrum).square().sum(-1)).max(dim=1)
-        gain = peak.double() / norm * (first < samples - MIN_HOP)
-        better = gain > best
-        best = torch.where(better, gain, best)
-        omega = torch.where(better, (index + begin).double() * (2 * math.pi / size), omega)
-        log_damping = torch.where(better, -math.log(decay), log_damping)
-    modes = torch.arange(len(atoms), device=device)
-    return best, Atoms(atoms.onset, atoms.log_attack, modes, log_damping, omega, torch.zeros_like(omega) + 0j)
+        omega[rows], gain[rows] = (index + first).double() * (2 * math.pi / size), peak.double()
+    return omega, gain

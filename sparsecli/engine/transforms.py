@@ -10,8 +10,8 @@ from ..core.columns import ATOM_COLUMNS, MAX_DECAY_S, MAX_FREQ_HZ, MAX_LEVEL_DB,
 from ..core.events import Events
 
 _PLACE = {column.name: index - 1 for index, column in enumerate(ATOM_COLUMNS)}  # in `params`
-_FREQS = [place for name, place in _PLACE.items() if name.startswith("freq")]
-_DECAYS = [place for name, place in _PLACE.items() if name.startswith("decay")]
+_FREQS = [place for name, place in _PLACE.items() if name.startswith("freq")]  # of modes, and the noise with the last
+_DECAY = _PLACE["decay_s"]
 _LEVELS = [place for name, place in _PLACE.items() if "level" in name]
 
 
@@ -23,8 +23,7 @@ def shift_pitch(events: Events, semitones: float) -> Events:
     if semitones == 0:
         return events
     params = events.params.copy()
-    moved = [*_FREQS, _PLACE["noise_hz"]]
-    params[:, moved] = np.minimum(params[:, moved] * 2 ** (semitones / 12), MAX_FREQ_HZ)
+    params[:, _FREQS] = np.minimum(params[:, _FREQS] * 2 ** (semitones / 12), MAX_FREQ_HZ)
     return replace(events, params=params)
 
 
@@ -33,7 +32,7 @@ def stretch_time(events: Events, factor: float) -> Events:
     if factor == 1:
         return events
     params = events.params.copy()
-    params[:, _DECAYS] = np.minimum(params[:, _DECAYS] * factor, MAX_DECAY_S)
+    params[:, _DECAY] = np.minimum(params[:, _DECAY] * factor, MAX_DECAY_S)
     header = replace(events.header, duration_s=events.header.duration_s * factor)
     return replace(
         events,

@@ -7,9 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsecli.core.columns import AIR_BANDS, COLUMNS_OF_KIND, MAX_LEVEL_DB, MODES_PER_ATOM, SILENT_DB, Column
+from sparsecli.core.columns import (
+    AIR_BANDS,
+    MAX_LEVEL_DB,
+    MODES_PER_ATOM,
+    NOISE_FREQ,
+    SILENT_DB,
+    Column,
+    columns_of,
+)
 from sparsecli.core.errors import SparseError
-from sparsecli.core.events import Events
+from sparsecli.core.events import Events, Header
+from sparsecli.core.grids import Codes, events_of
 
 from .events_header import MAX_AIR_FRAMES, MAX_EVENTS, Counts
 
@@ -24,16 +33,16 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 
 
-def shapes(kind: str, channels: int, counts: Counts) -> dict[str, tuple[int, ...]]:
+def shapes(header: Header, counts: Counts) -> dict[str, tuple[int, ...]]:
     """The shape of every array of an events file, by name."""
     rows = (counts.events,)
     return {
         "onset_s": rows,
-        "params": (*rows, len(COLUMNS_OF_KIND[kind]) - 1),
+        "params": (*rows, len(columns_of(header.kind, header.channels)) - 1),
         "note": rows,
         "id": rows,
         "noise_seed": rows,
-        "air": (channels, counts.air_frames, AIR_BANDS),
+        "air": (header.channels, counts.air_frames, AIR_BANDS),
     }
 
 
@@ -52,20 +61,27 @@ def check_events(events: Events, subject: str) -> None:
     unique, repeats = np.unique(events.id, return_counts=True)
     if len(unique) < len(events):
         raise SparseError(subject, f"more than one event has the id {unique[repeats > 1][0]}", "give each its own")
-    table = COLUMNS_OF_KIND[events.header.kind]
-    _check_column(events, subject, table[0], events.onset_s)
-    for index, column in enumerate(table[1:]):
+    _check_column(events, subject, events.table[0], events.onset_s)
+    for index, column in enumerate(events.table[1:]):
         _check_column(events, subject, column, events.params[:, index])
     if events.header.kind == "atoms":
         _check_sounding(events, subject)
     _check_air(events, subject)
 
 
+def check_codes(codes: Codes, events: Events, subject: str) -> None:
+    """Raise SparseError where codes do not stand for just these events."""
+    coded = events_of(codes, events.header)
+    for name in DTYPES:
+        if not np.array_equal(getattr(coded, name), getattr(events, name)):
+            raise SparseError(subject, f"{name} is not what the codes say", "save changed events without codes")
+
+
 def _check_arrays(events: Events, subject: str) -> None:
     counts = counts_of(events)
     if counts.events > MAX_EVENTS or counts.air_frames > MAX_AIR_FRAMES:
         raise SparseError(subject, f"more than {MAX_EVENTS} events or {MAX_AIR_FRAMES} frames of air")
-    for name, shape in shapes(events.header.kind, events.header.channels, counts).items():
+    for name, shape in shapes(events.header, counts).items():
         array: NDArray[Any] = getattr(events, name)
         if array.dtype != DTYPES[name]:
             raise SparseError(subject, f"{name} is {array.dtype}, not {DTYPES[name]}")
@@ -82,13 +98,13 @@ def _check_column(events: Events, subject: str, column: Column, values: NDArray[
         cause = (
             f"event {events.id[row]}: {column.name} is {values[row]}, which is not in {column.low:g} .. {column.high:g}"
         )
-        raise SparseError(subject, f"{cause} {column.unit}")
+        raise SparseError(subject, f"{cause} {column.unit}".rstrip())
 
 
 def _check_sounding(events: Events, subject: str) -> None:
-    """Unused slots hold zeros; what sounds needs a decay, and a burst a frequency, above 0."""
-    needed = [(f"level{slot}_db", f"decay{slot}_s") for slot in range(1, MODES_PER_ATOM + 1)]
-    for level, other in [*needed, ("noise_level_db", "noise_hz")]:
+    """Unused slots hold zeros; what sounds needs a decay, and noise a frequency, above 0."""
+    levels = [*(f"level{slot}_db" for slot in range(1, MODES_PER_ATOM + 1)), "noise_level_db"]
+    for level, other in [*((level, "decay_s") for level in levels), ("noise_level_db", NOISE_FREQ)]:
         silly = (events.column(level) > SILENT_DB) & (events.column(other) == 0)
         if silly.any():
             name = events.id[int(np.argmax(silly))]

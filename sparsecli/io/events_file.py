@@ -8,9 +8,10 @@ from typing import Literal
 
 from sparsecli.core.errors import SparseError
 from sparsecli.core.events import Events
+from sparsecli.core.grids import Codes
 
 from .atomic import STANDARD, Path, is_stream, open_output
-from .events_check import check_events
+from .events_check import check_codes, check_events
 from .events_header import decode, encode, header_object, parse_header, to_bytes
 from .events_json import MAX_JSON_BYTES, pack_csv, pack_json, unpack_json
 from .events_npz import pack_npz, unpack_npz
@@ -35,7 +36,14 @@ def recognise(first_bytes: bytes) -> Literal["npz", "json"] | None:
 
 
 def load_events(path: Path) -> Events:
-    """Read events, NPZ or JSON whatever the name says; everything in them is checked.
+    """Read events, as `load_events_and_size` does."""
+    return load_events_and_size(path)[0]
+
+
+def load_events_and_size(path: Path) -> tuple[Events, int]:
+    """Read events, NPZ (packed or not) or JSON whatever the name says, and the file's size in bytes.
+
+    Everything in them is checked.
 
     Args:
         path: the file; `-` is standard input.
@@ -46,14 +54,21 @@ def load_events(path: Path) -> Events:
     """
     with open_source(path) as source:
         try:
+            size = os.fstat(source.stream.fileno()).st_size
             events = _unpack(source)
             check_events(events, source.subject)
         except MemoryError:
             raise SparseError(source.subject, "does not fit into memory") from None
-    return events
+    return events, size
 
 
-def save_events(path: Path, events: Events, overwrite: bool = False, file_format: EventsFormat | None = None) -> None:
+def save_events(
+    path: Path,
+    events: Events,
+    overwrite: bool = False,
+    file_format: EventsFormat | None = None,
+    codes: Codes | None = None,
+) -> None:
     """Write events; the same events give the same bytes. What could not be read back is not written.
 
     Args:
@@ -62,6 +77,7 @@ def save_events(path: Path, events: Events, overwrite: bool = False, file_format
         overwrite: replace an existing file.
         file_format: `npz`, `json` or `csv` (columns alone: no header, no air, cannot be read back). By default what
             the extension says, and JSON on standard output, devices and pipes.
+        codes: what quantised events were made from; an NPZ file then holds these, which are few bytes.
 
     Raises:
         SparseError: the file exists, cannot be written or has an unknown extension, or the events break a rule.
@@ -70,17 +86,19 @@ def save_events(path: Path, events: Events, overwrite: bool = False, file_format
     chosen = file_format or _format_of(path)
     parse_header(decode(to_bytes(encode(header_object(events))), subject), subject)
     check_events(events, subject)
+    if codes is not None:
+        check_codes(codes, events, subject)
     size = 0
     with open_output(path, overwrite=overwrite) as out:
-        for piece in _pack(events, chosen):
+        for piece in _pack(events, chosen, codes):
             size += out.write(piece)
             if chosen == "json" and size > MAX_JSON_BYTES:
                 raise _too_much_json(subject)
 
 
-def _pack(events: Events, chosen: EventsFormat) -> Iterable[bytes]:
+def _pack(events: Events, chosen: EventsFormat, codes: Codes | None = None) -> Iterable[bytes]:
     if chosen == "npz":
-        return [pack_npz(events)]
+        return [pack_npz(events, codes)]
     return pack_json(events) if chosen == "json" else pack_csv(events)
 
 

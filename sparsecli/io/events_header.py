@@ -19,7 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from sparsecli.core.columns import COLUMNS_OF_KIND, MAX_CHANNELS, MAX_ONSET_S, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
+from sparsecli.core.columns import (
+    COLUMNS_OF_KIND,
+    MAX_CHANNELS,
+    MAX_ONSET_S,
+    MAX_SAMPLE_RATE,
+    MIN_SAMPLE_RATE,
+    columns_of,
+)
 from sparsecli.core.errors import SparseError
 from sparsecli.core.events import FORMAT, VERSION, Events, Header
 
@@ -57,9 +64,9 @@ def header_object(events: Events) -> Json:
     }
 
 
-def column_objects(kind: str, labels: bool) -> list[Json]:
+def column_objects(header: Header, labels: bool) -> list[Json]:
     """Names and units of the columns, with `labels` those of rows: `note`, `id` and `noise_seed` at the end."""
-    columns = [{"name": column.name, "unit": column.unit} for column in COLUMNS_OF_KIND[kind]]
+    columns = [{"name": column.name, "unit": column.unit} for column in columns_of(header.kind, header.channels)]
     return columns + [{"name": name, "unit": ""} for name in _LABELS if labels]
 
 
@@ -120,9 +127,9 @@ def parse_counts(found: Json, subject: str) -> Counts:
     return Counts(counts.integer("events", 0, MAX_EVENTS), counts.integer("air_frames", 0, MAX_AIR_FRAMES))
 
 
-def check_columns(found: Any, kind: str, subject: str, labels: bool) -> None:
-    """Compare names and units with the table of `kind`. Raises SparseError that names the column at fault."""
-    expected = column_objects(kind, labels)
+def check_columns(found: Any, header: Header, subject: str, labels: bool) -> None:
+    """Compare names and units with the table of `header`. Raises SparseError that names the column at fault."""
+    expected = column_objects(header, labels)
     if not isinstance(found, list) or not all(isinstance(column, dict) for column in found):
         raise SparseError(subject, "its columns are not a list of names and units")
     names = [column.get("name") for column in found]

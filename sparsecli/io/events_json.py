@@ -37,7 +37,7 @@ _BLOCK_ROWS = 1 << 12
 
 def pack_json(events: Events) -> Iterator[bytes]:
     """The JSON file of a set of events, in pieces."""
-    columns = ",\n".join(encode(column) for column in column_objects(events.header.kind, labels=True))
+    columns = ",\n".join(encode(column) for column in column_objects(events.header, labels=True))
     yield to_bytes(f'{{"header": {encode(header_object(events), indent=1)},\n"columns": [\n{columns}\n],\n"rows": [')
     separator = "\n"
     for row in _rows(events):
@@ -49,7 +49,7 @@ def pack_json(events: Events) -> Iterator[bytes]:
 
 def pack_csv(events: Events) -> Iterator[bytes]:
     """A line with the names of the columns and one line an event; neither header nor air, so there is no way back."""
-    yield (",".join(column["name"] for column in column_objects(events.header.kind, labels=True)) + "\n").encode()
+    yield (",".join(column["name"] for column in column_objects(events.header, labels=True)) + "\n").encode()
     for row in _rows(events):
         yield (",".join(row) + "\n").encode()
 
@@ -65,8 +65,8 @@ def unpack_json(data: bytes, subject: str) -> Events:
     if not isinstance(top, dict):
         raise SparseError(subject, "is not an events file (no header)")
     header = parse_header(top, subject)
-    check_columns(found.get("columns"), header.kind, subject, labels=True)
-    width = len(column_objects(header.kind, labels=True))
+    check_columns(found.get("columns"), header, subject, labels=True)
+    width = len(column_objects(header, labels=True))
     rows = _checked_rows(found, width, subject)
     air = _parse_air(found, header.channels, subject)
     _check_counts(top, len(rows), air.shape[1], subject)

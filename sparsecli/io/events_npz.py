@@ -21,11 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsecli.core.errors import SparseError
-from sparsecli.core.events import Events
+from sparsecli.core.events import Events, Header
+from sparsecli.core.grids import Codes, events_of
 
 from .events_check import DTYPES, counts_of, shapes
 from .events_header import (
     MAX_HEADER_BYTES,
+    Counts,
     check_columns,
     column_objects,
     decode,
@@ -35,22 +37,26 @@ from .events_header import (
     parse_header,
     to_bytes,
 )
+from .events_packed import pack_codes, unpack_codes
 
+_CODES = "codes"  # the array of a packed file beside its header
+_MOST_PACKED_BYTES = 256  # of an event or a frame of air: its 44 or 24 numbers of at most 60 bits, and a margin
 _BEGINNING_OF_ZIP = (1980, 1, 1, 0, 0, 0)
 _CHUNK_BYTES = 1 << 20
 _MAX_DESCRIPTION_BYTES = 1 << 12  # of an array; numpy needs some 100
 _DESCRIPTION = re.compile(rb"\{'descr': '([^']*)', 'fortran_order': (True|False), 'shape': \(([0-9, ]*)\),? *\} *\n")
 
 
-def pack_npz(events: Events) -> bytes:
-    """The NPZ file of a set of events."""
+def pack_npz(events: Events, codes: Codes | None = None) -> bytes:
+    """The NPZ file of a set of events, or the packed one of what their codes say."""
     counts = counts_of(events)
-    header = header_object(events) | {
-        "columns": column_objects(events.header.kind, labels=False),
-        "counts": {"events": counts.events, "air_frames": counts.air_frames},
-    }
-    arrays = {"header": np.frombuffer(to_bytes(encode(header)), np.uint8)}
-    arrays |= {name: np.ascontiguousarray(getattr(events, name)) for name in DTYPES}
+    header = header_object(events) | {"counts": {"events": counts.events, "air_frames": counts.air_frames}}
+    if codes is None:
+        header |= {"columns": column_objects(events.header, labels=False)}
+        arrays = {name: np.ascontiguousarray(getattr(events, name)) for name in DTYPES}
+    else:
+        arrays = {_CODES: np.frombuffer(pack_codes(codes, events.header.duration_s), np.uint8)}
+    arrays = {"header": np.frombuffer(to_bytes(encode(header)), np.uint8), **arrays}
     memory = io.BytesIO()
     with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name, array in arrays.items():
@@ -73,13 +79,28 @@ def unpack_npz(stream: BinaryIO, subject: str) -> Events:
         text = _read_array(archive, members["header"], np.dtype(np.uint8), None, subject)
         found = decode(text.tobytes(), subject)
         header = parse_header(found, subject)
-        check_columns(found.get("columns"), header.kind, subject, labels=False)
-        expected = shapes(header.kind, header.channels, parse_counts(found, subject))
+        if _CODES in members:
+            _check_names(set(members), {"header", _CODES}, subject)
+            return _unpack_codes(archive, members[_CODES], header, parse_counts(found, subject), subject)
+        check_columns(found.get("columns"), header, subject, labels=False)
+        expected = shapes(header, parse_counts(found, subject))
         _check_names(set(members), {"header", *expected}, subject)
         arrays: dict[str, Any] = {
             name: _read_array(archive, members[name], DTYPES[name], shape, subject) for name, shape in expected.items()
         }
     return Events(header=header, **arrays)
+
+
+def _unpack_codes(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, header: Header, counts: Counts, subject: str
+) -> Events:
+    """The events of a packed file."""
+    if header.kind != "atoms":
+        raise SparseError(subject, f"is a damaged events file (events of kind {header.kind} are not packed)")
+    most = _MOST_PACKED_BYTES * (1 + counts.events + header.channels * counts.air_frames)
+    data = _read_array(archive, entry, np.dtype(np.uint8), None, subject, most).tobytes()
+    codes = unpack_codes(data, counts, header.channels, header.duration_s, subject)
+    return events_of(codes, header)
 
 
 @contextmanager
@@ -113,9 +134,14 @@ def _check_names(found: set[str], expected: set[str], subject: str) -> None:
 
 
 def _read_array(
-    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, dtype: np.dtype[Any], shape: tuple[int, ...] | None, subject: str
+    archive: zipfile.ZipFile,
+    entry: zipfile.ZipInfo,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...] | None,
+    subject: str,
+    most: int = MAX_HEADER_BYTES,
 ) -> NDArray[Any]:
-    """One array, once its description agrees with `dtype` and `shape`; None for any length up to a header's."""
+    """One array, once its description agrees with `dtype` and `shape`; None for any length up to `most`."""
     name = entry.filename
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or entry.flag_bits & 1:
         raise SparseError(subject, f"{name} is encrypted or packed in a way that is not read")
@@ -125,8 +151,8 @@ def _read_array(
             raise SparseError(subject, f"{name} is of type {descr!r}, not {dtype.str!r}")
         if fortran:
             raise SparseError(subject, f"{name} is in column order", "save it with numpy.ascontiguousarray")
-        if shape is None and (len(found) != 1 or found[0] > MAX_HEADER_BYTES):
-            raise SparseError(subject, f"{name} has the shape {found}, which no header has")
+        if shape is None and (len(found) != 1 or found[0] > most):
+            raise SparseError(subject, f"{name} has the shape {found}, which no {name[:-4]} has")
         if shape is not None and found != shape:
             raise SparseError(subject, f"{name} has the shape {found}, but the header declares {shape}")
         data = _read_exactly(member, dtype.itemsize * math.prod(found), f"{subject}: {name}")

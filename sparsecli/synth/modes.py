@@ -13,6 +13,7 @@ that all share: each of those holds the end of one own block and the start of th
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -61,17 +62,28 @@ def envelope_peak(attack_s: Tensor, decay_s: Tensor) -> Tensor:
     return (2 / (2 + x)).square() * torch.exp(-x * torch.log1p(2 / x.clamp(min=1e-12)))
 
 
+def support_s(attack_s: Tensor, decay_s: Tensor, fall_db: float = SUPPORT_DB) -> Tensor:
+    """Seconds from the onset until E(u) e^{-d u} stays `fall_db` under its peak; 0 for a decay of 0. Shapes broadcast.
+
+    As E <= 1, that is so once e^{-d u} = 10^{-fall_db / 20} peak.
+
+    >>> round(float(support_s(torch.tensor(1e-9), torch.tensor(0.6))), 6)  # no attack: 80 dB at 60 dB in 0.6 s
+    0.8
+    """
+    peak = envelope_peak(attack_s, decay_s).clamp(min=1e-30)
+    nepers = fall_db * math.log(10) / 20 - torch.log(peak)  # from A, not from the peak
+    return nepers * decay_s / NEPERS_PER_T60
+
+
 def audible_samples(modes: Modes, sample_rate: int) -> Tensor:
     """Samples from the onset until all modes of a strike are 80 dB under their peaks, int64 `[E]`; 0 if none sounds."""
     with torch.no_grad():
-        peak = envelope_peak(modes.attack_s[:, None], modes.decay_s).clamp(min=1e-30)
-        nepers = SUPPORT_DB * math.log(10) / 20 - torch.log(peak)  # from A, not from the peak
-        length_s = nepers * modes.decay_s / NEPERS_PER_T60
+        length_s = support_s(modes.attack_s[:, None], modes.decay_s, SUPPORT_DB)
         sounding = (modes.amplitude != 0) & (modes.decay_s > 0) & (modes.freq_hz < sample_rate / 2)
         return torch.where(sounding, length_s * sample_rate, 0.0).amax(-1).ceil().long()
 
 
-def render_modes(modes: Modes, samples: int, sample_rate: int, start: int = 0) -> Tensor:
+def render_modes(modes: Modes, samples: int, sample_rate: int, start: int = 0, gains: Tensor | None = None) -> Tensor:
     """The sum of all strikes over `[start, start + samples)`.
 
     Args:
@@ -79,18 +91,48 @@ def render_modes(modes: Modes, samples: int, sample_rate: int, start: int = 0) -
         samples: length of the result.
         sample_rate: in Hz.
         start: first sample; rendering in pieces equals rendering whole.
+        gains: `[channels, E]`, what of each strike goes to each channel; None for one channel that takes all.
 
     Returns:
-        float32 `[samples]`, on the device of `modes`.
+        float32 `[samples]`, or `[channels, samples]` where gains are given, on the device of `modes`.
 
     Shape:
         - Input: E strikes `[E]` and `[E, M]`
-        - Output: `[samples]`
+        - Output: `[samples]` or `[channels, samples]`
     """
-    device = modes.onset_s.device
-    grid_start = start // BLOCK  # block of the file's grid in which the result begins
-    blocks = -(-(start + samples) // BLOCK) - grid_start
-    out = torch.zeros(blocks, BLOCK, device=device)
+    grid = _grid(samples, start)
+    channels = 1 if gains is None else len(gains)
+    outs = [torch.zeros(len(grid), BLOCK, device=modes.onset_s.device) for _ in range(channels)]
+    for rows, place, inside, sound in _sounds(modes, grid, sample_rate):
+        for channel, out in enumerate(outs):
+            heard = sound if gains is None else sound * gains[channel, rows].to(sound.dtype)[:, None, None]
+            outs[channel] = out.index_add(0, place[inside], heard[inside])
+    cut = [out.flatten()[start - grid.start * BLOCK :][:samples] for out in outs]
+    return cut[0] if gains is None else torch.stack(cut)
+
+
+def render_each(modes: Modes, samples: int, sample_rate: int, start: int = 0) -> Tensor:
+    """Each strike by itself over `[start, start + samples)`, float32 `[E, samples]`: `render_modes` before the sum."""
+    grid = _grid(samples, start)
+    out = torch.zeros(len(modes.onset_s), len(grid), BLOCK, device=modes.onset_s.device)
+    for rows, place, inside, sound in _sounds(modes, grid, sample_rate):
+        out[rows[:, None].expand_as(place)[inside], place[inside]] = sound[inside]
+    return out.flatten(1)[:, start - grid.start * BLOCK :][:, :samples]
+
+
+def _grid(samples: int, start: int) -> range:
+    """The blocks of the file's grid that hold the samples `[start, start + samples)`."""
+    return range(start // BLOCK, -(-(start + samples) // BLOCK))
+
+
+def _sounds(modes: Modes, grid: range, sample_rate: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Batches of strikes on a grid.
+
+    Yields:
+        rows `[e]` of the strikes, the blocks `[e, width]` of the grid on which they lie, which of these are inside the
+        grid and audible `[e, width]`, and the sound `[e, width, N]` there.
+    """
+    device, grid_start, blocks = modes.onset_s.device, grid.start, len(grid)
     length = audible_samples(modes, sample_rate)
     onset = (modes.onset_s.detach() * sample_rate).floor().long()
     first = torch.div(onset, BLOCK, rounding_mode="floor").clamp(min=grid_start)
@@ -100,8 +142,7 @@ def render_modes(modes: Modes, samples: int, sample_rate: int, start: int = 0) -
         sound = _render_batch(modes.take(rows), first[rows], width, sample_rate)  # [e, width, N]
         place = first[rows][:, None] - grid_start + torch.arange(width, device=device)  # [e, width]
         inside = (place < blocks) & (place < first[rows][:, None] - grid_start + count[rows][:, None])
-        out = out.index_add(0, place[inside], sound[inside])
-    return out.flatten()[start - grid_start * BLOCK :][:samples]
+        yield rows, place, inside, sound
 
 
 def _batches(count: Tensor) -> list[tuple[Tensor, int]]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .modes import NEPERS_PER_T60, envelope_peak, support_s
+
 NOISE_RATE = 44_100  # Hz; noise is drawn on this grid whatever rate is rendered, or on a multiple for faster sources
 _MASK = 0xFFFFFFFF
 
@@ -64,18 +66,16 @@ def white_noise(seeds: Tensor, start: int, samples: int) -> Tensor:
     return (uniform - 0.5) * math.sqrt(12.0)
 
 
-# The rules that tie a burst's length and bandwidth to the atom's other numbers (docs/atom.md):
-BURST_ORDER = 0.25  # k of the gamma envelope (u / (k theta))^k e^(k - u / theta): a steep rise, an exponential decay
-BURST_DECAY = 4.0  # theta in attacks, so that the peak, at k theta, lies one attack after the onset
 BURST_BAND = 3.0  # centre frequency over the standard deviation of the Gaussian band: 1.2 octaves at -6 dB
-BURST_LENGTH = 42.0  # attacks after which a burst is 80 dB under its peak: (10.5 / k)^k e^(k - 10.5) = -81 dB
-MAX_BURST_SAMPLES = 1 << 21
+MAX_BURST_SAMPLES = 1 << 21  # of the noise grid, 48 s at 44.1 kHz; bounds the memory of a burst's transform
 
 
-def burst_envelope(elapsed_s: Tensor, attack_s: Tensor) -> Tensor:
-    """Gamma envelope of peak 1 at one attack after the onset; 0 before the onset. Shapes broadcast."""
-    x = elapsed_s.clamp(min=0) / (BURST_DECAY * attack_s)  # u / theta
-    return (x / BURST_ORDER).pow(BURST_ORDER) * torch.exp(BURST_ORDER - x)
+def burst_envelope(elapsed_s: Tensor, attack_s: Tensor, decay_s: Tensor) -> Tensor:
+    """The envelope E(u) e^{-d u} of an atom's modes over its maximum; 0 before the onset. Shapes broadcast."""
+    u = elapsed_s.clamp(min=0)
+    damping = NEPERS_PER_T60 / decay_s.clamp(min=1e-9)
+    shape = torch.expm1(-u / attack_s).square() * torch.exp(-damping * u)
+    return shape / envelope_peak(attack_s, decay_s)
 
 
 def burst_band(freq_hz: Tensor, noise_hz: Tensor) -> Tensor:
@@ -100,6 +100,7 @@ class Bursts:
     Attributes:
         onset_s: float64 `[E]`.
         attack_s: `[E]`.
+        decay_s: `[E]`, T60; a burst of 0 is silent.
         level_db: `[E]`, RMS of the whole band at the peak of the envelope in dB of full scale.
         noise_hz: `[E]`, centre of the band.
         seeds: int64 `[E]`, the bits of the unsigned seeds.
@@ -107,35 +108,54 @@ class Bursts:
 
     onset_s: Tensor
     attack_s: Tensor
+    decay_s: Tensor
     level_db: Tensor
     noise_hz: Tensor
     seeds: Tensor
 
 
-def render_bursts(bursts: Bursts, samples: int, rate: int) -> Tensor:
-    """The sum of all noise bursts over `samples` of the noise grid of `rate` Hz (`noise_rate`), float32 `[samples]`."""
-    out = torch.zeros(samples, device=bursts.onset_s.device)
+def render_bursts(bursts: Bursts, samples: int, rate: int, gains: Tensor | None = None) -> Tensor:
+    """The sum of all noise bursts over `samples` of the noise grid of `rate` Hz (`noise_rate`).
+
+    Args:
+        bursts: E of them.
+        samples: length of the result.
+        rate: of the noise grid, in Hz.
+        gains: `[channels, E]`, what of each burst goes to each channel; None for one channel that takes all.
+
+    Returns:
+        float32 `[samples]`, or `[channels, samples]` where gains are given.
+    """
+    outs = [torch.zeros(samples, device=bursts.onset_s.device) for _ in range(1 if gains is None else len(gains))]
     for e in range(len(bursts.onset_s)):
         begin, sound = _render_burst(bursts, e, samples, rate)
-        if len(sound):
-            out = out.index_add(0, torch.arange(begin, begin + len(sound), device=out.device), sound)
-    return out
+        if not len(sound):
+            continue
+        place = torch.arange(begin, begin + len(sound), device=sound.device)
+        for channel, out in enumerate(outs):
+            heard = sound if gains is None else sound * gains[channel, e].to(sound.dtype)
+            outs[channel] = out.index_add(0, place, heard)
+    return outs[0] if gains is None else torch.stack(outs)
 
 
 def _render_burst(bursts: Bursts, e: int, samples: int, rate: int) -> tuple[int, Tensor]:
     """First sample and sound of one burst, as far as it lies in `[0, samples)`."""
-    onset_s, attack_s, device = bursts.onset_s[e], bursts.attack_s[e], bursts.onset_s.device
+    onset_s, attack_s, decay_s, device = bursts.onset_s[e], bursts.attack_s[e], bursts.decay_s[e], bursts.onset_s.device
     first = math.ceil(float(onset_s) * rate)  # the first sample at or after the onset carries noise sample 0
-    length = min(MAX_BURST_SAMPLES, math.ceil(BURST_LENGTH * float(attack_s) * rate) + 2)
+    length = min(MAX_BURST_SAMPLES, math.ceil(float(support_s(attack_s, decay_s)) * rate))
     begin, end = max(first, 0), min(first + length, samples)
     if begin >= end:
         return begin, torch.zeros(0, device=device)
     size = 1 << max(4, (length - 1).bit_length())
     spectrum = torch.fft.rfft(white_noise(bursts.seeds[e : e + 1], 0, size)[0])
     band = burst_band(torch.fft.rfftfreq(size, 1 / rate, device=device), bursts.noise_hz[e]).float()
+    power = band.square()
+    heard = (
+        2 * power.sum() - power[0] - power[-1]
+    ) / size  # mean over the bins of both signs: all but the ends are two
     beyond = _share_beyond(bursts.noise_hz[e], rate / 2)
-    gain = (band.square().mean() + beyond).clamp(min=1e-12).rsqrt().float()  # to an expected RMS of 1 of the whole band
+    gain = (heard + beyond).clamp(min=1e-12).rsqrt().float()  # to an expected RMS of 1 of the whole band
     noise = torch.fft.irfft(spectrum * band * gain, n=size)[begin - first : end - first]
     elapsed_s = (torch.arange(begin, end, device=device, dtype=torch.float64) / rate - onset_s).float()
     peak = torch.pow(10.0, bursts.level_db[e] / 20)
-    return begin, (peak * burst_envelope(elapsed_s, attack_s) * noise).float()
+    return begin, (peak * burst_envelope(elapsed_s, attack_s, decay_s) * noise).float()

@@ -17,7 +17,7 @@ import soundfile
 from typer.testing import CliRunner, Result
 
 from sparsecli.cli.app import app
-from sparsecli.core.columns import AIR_BANDS, ATOM_COLUMNS, SILENT_DB
+from sparsecli.core.columns import AIR_BANDS, SILENT_DB, columns_of
 from sparsecli.core.events import Header, events_from_columns
 from sparsecli.io.events_file import save_events
 
@@ -115,19 +115,26 @@ def noise(tmp_path: Path) -> Write:
 
 @pytest.fixture
 def events(tmp_path: Path) -> Write:
-    """Write under a name so many atoms of one mode, one after the other, and air 80 dB down."""
+    """Write under a name so many atoms of one mode, one after the other, and air 80 dB down.
+
+    In two channels the first lies half to the left and the last half to the right.
+    """
 
     def write(name: str, count: int = 2, level_db: float = -12.0, **header: Any) -> str:
-        columns = {column.name: np.full(count, max(column.low, 0.0)) for column in ATOM_COLUMNS}
-        columns |= {name: np.full(count, SILENT_DB) for name in ("level2_db", "level3_db", "noise_level_db")}
+        known = {"duration_s": 0.25, "sample_rate": RATE, "quality": {"snr_db": 12.5}, "settings": {"atoms": 64}}
+        made = Header(**{**known, **header})
+        columns = {column.name: np.full(count, max(column.low, 0.0)) for column in columns_of("atoms", made.channels)}
+        columns |= {
+            name: np.full(count, SILENT_DB) for name in ("level2_db", "level3_db", "level4_db", "noise_level_db")
+        }
         columns["onset_s"] = 0.05 * np.arange(count)
         columns["attack_s"] = np.full(count, 0.002)
         columns["freq1_hz"] = 300.0 * (1 + np.arange(count) % 100)
-        columns["decay1_s"] = np.full(count, 0.2)
+        columns["decay_s"] = np.full(count, 0.2)
         columns["level1_db"] = np.full(count, level_db)
-        known = {"duration_s": 0.25, "sample_rate": RATE, "quality": {"snr_db": 12.5}, "settings": {"atoms": 64}}
-        air = np.full((1, 1, AIR_BANDS), -80.0)
-        save_events(tmp_path / name, events_from_columns(Header(**{**known, **header}), columns, air))
+        columns["pan"] = np.linspace(-0.5, 0.5, count)
+        air = np.full((made.channels, 1, AIR_BANDS), -80.0)
+        save_events(tmp_path / name, events_from_columns(made, columns, air), overwrite=True)
         return name
 
     return write

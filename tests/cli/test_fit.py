@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from sparsecli.engine.rendering import render
 from sparsecli.io.audio import read_audio
 from sparsecli.io.events_file import load_events
+
+from .conftest import RATE
 
 FEW = ["--atoms", "2"]
 
@@ -65,12 +68,73 @@ def test_an_excerpt_that_is_none(invoke, tone, names, args: list[str]):
     assert names() == ["song.wav"]
 
 
-def test_the_residual_is_what_the_rendering_leaves(invoke, tone, tmp_path: Path):
-    assert invoke("fit", tone("song.wav", channels=2), *FEW, "--residual", "rest.wav").exit_code == 0
-    assert invoke("render", "song.npz", "-o", "full.wav", "--bit-depth", "float").exit_code == 0
-    song, rest, full = (read_audio(tmp_path / name) for name in ("song.wav", "rest.wav", "full.wav"))
+def write_two_tones(path: Path, rate: int) -> None:
+    """Two struck tones with some noise, first one more to the left, then one more to the right, in 16 bits."""
+    t = np.arange(round(0.3 * rate)) / rate
+    u = [t, np.maximum(t - 0.15, 0)]
+    tones = [0.4 * np.exp(-30 * u) * np.sin(2 * np.pi * freq_hz * u) for u, freq_hz in zip(u, (440, 1130), strict=True)]
+    places = np.array([[0.9, 0.2], [0.1, 0.7]])
+    noise = 0.01 * np.random.default_rng(0).standard_normal((len(t), 2))
+    soundfile.write(path, np.stack(tones, axis=1) @ places + noise, rate, subtype="PCM_16")
+
+
+EXCERPT = ["--start", "0.0371", "--duration", "0.1234"]
+
+
+@pytest.mark.parametrize("extension", ["npz", "json"])
+@pytest.mark.parametrize("rate", [11025, 44100, 47999])
+@pytest.mark.parametrize("excerpt", [[], EXCERPT], ids=["whole", "excerpt"])
+def test_rendering_and_residual_give_the_recording_back(
+    invoke, tmp_path: Path, rate: int, excerpt: list[str], extension: str
+):
+    """To half a step of 16 bits, so that 16 bits are given back to the last one; at odd rates, from saved events."""
+    write_two_tones(tmp_path / "song.wav", rate)
+    args = [*FEW, *excerpt, "--residual", "rest.wav", "-o", f"song.{extension}"]
+    assert invoke("fit", "song.wav", *args).exit_code == 0
     assert soundfile.info(tmp_path / "rest.wav").subtype == "FLOAT"
-    np.testing.assert_allclose(rest.samples[0], song.mono() - full.mono(), atol=1e-6)  # float32 rounding
+    song = read_audio(tmp_path / "song.wav", *([float(excerpt[1]), float(excerpt[3])] if excerpt else []))
+    rest, loaded = read_audio(tmp_path / "rest.wav"), load_events(tmp_path / f"song.{extension}")
+    assert np.abs(render(loaded).samples + rest.samples - song.samples).max() < 2**-16
+    assert np.abs(rest.samples).max() > 2**-10  # there is something to add
+    result = invoke("render", f"song.{extension}", "--residual", "rest.wav", "-o", "back.wav")
+    assert result.exit_code == 0, result.stderr
+    assert np.array_equal(read_audio(tmp_path / "back.wav").samples, song.samples)
+
+
+def test_the_residual_of_a_fold_is_mono(invoke, tone, tmp_path: Path):
+    result = invoke("fit", tone("song.wav", channels=3), *FEW, "--residual", "rest.wav")
+    assert result.stderr.startswith("sparse: song.wav: its 3 channels are folded to mono, and so is the residual\n")
+    song, rest = (read_audio(tmp_path / name) for name in ("song.wav", "rest.wav"))
+    full = render(load_events(tmp_path / "song.npz"))
+    np.testing.assert_allclose(rest.samples, song.mono()[None] - full.samples, atol=1e-7)  # float32 rounding
+
+
+def test_two_channels_are_kept(invoke, tmp_path: Path):
+    write_two_tones(tmp_path / "song.wav", RATE)
+    result = invoke("fit", "song.wav", "--atoms", "10", "--set", "price=1")  # two
+    assert result.exit_code == 0 and result.stderr.count("\n") == 1, result.stderr
+    events = load_events(tmp_path / "song.npz")
+    assert events.header.channels == 2 and events.air.shape[0] == 2
+    level_db, pan = events.column("level1_db"), events.column("pan")
+    first, second = (
+        int(np.argmax(np.where(part, level_db, -200))) for part in (events.onset_s < 0.1, events.onset_s > 0.1)
+    )
+    # 1 - p is to 1 + p as left to right: 0.9 to 0.2, and 0.1 to 0.7; beside noise 30 dB under the tones.
+    assert pan[[first, second]] == pytest.approx([-7 / 11, 3 / 4], abs=0.02)
+    assert invoke("render", "song.npz", "-o", "again.wav").exit_code == 0
+    assert json.loads(invoke("compare", "song.wav", "again.wav", "--json").stdout)["channels"] == 2
+
+
+def test_channels_that_cancel_each_other_are_said(invoke, tmp_path: Path):
+    sound = 0.3 * np.sin(0.3 * np.arange(6000))
+    soundfile.write(tmp_path / "song.wav", np.stack([sound, -sound], axis=1), RATE, subtype="FLOAT")
+    result = invoke("fit", "song.wav", *FEW)
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[0] == (
+        "sparse: song.wav: its channels cancel each other: their mean, in which atoms are found, is silent"
+    )
+    events = load_events(tmp_path / "song.npz")
+    assert len(events) == 0 and events.header.channels == 2
 
 
 def test_residuals_of_several_inputs(invoke, tone, names):
@@ -176,3 +240,84 @@ def test_bad_recordings_are_one_line_each(invoke, tone, names, tmp_path: Path):
     assert [line.split(": ")[1] for line in said] == [*bad, "whole.wav"]
     assert len(result.stdout.splitlines()) == 1  # the last one, which is good
     assert names() == sorted([*before, "whole.npz"])
+
+
+def test_a_fit_that_broke_off_goes_on_to_the_same_bytes(invoke, tone, names, tmp_path: Path, monkeypatch):
+    import sparsecli.cli.fit as command
+
+    monkeypatch.setattr(command, "CHECKPOINT_EVERY_S", 0.0)
+    assert invoke("fit", tone("song.wav"), *FEW, "-o", "whole.npz").exit_code == 0
+    assert names() == ["song.wav", "whole.npz"]  # the checkpoint went when the fit was done
+    with monkeypatch.context() as context:
+        context.setattr("sparsecli.engine.fitting.add_texture", lambda *_: 1 / 0)
+        assert invoke("fit", "song.wav", *FEW, "-o", "part.npz").exit_code == 1
+    assert names() == ["part.npz.checkpoint", "song.wav", "whole.npz"]
+    assert invoke("fit", "song.wav", "--atoms", "3", "-o", "part.npz", "--resume").exit_code == 1
+    assert invoke("fit", "song.wav", *FEW, "-o", "part.npz", "--resume").exit_code == 0
+    assert names() == ["part.npz", "song.wav", "whole.npz"]
+    assert (tmp_path / "part.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+
+
+def test_resume_without_a_checkpoint_begins_anew_and_with_rubbish_fails(invoke, tone, names, tmp_path: Path):
+    assert invoke("fit", tone("song.wav"), *FEW, "--resume").exit_code == 0
+    (tmp_path / "other.npz.checkpoint").write_bytes(b"rubbish")
+    result = invoke("fit", "song.wav", *FEW, "-o", "other.npz", "--resume")
+    assert result.exit_code == 1 and "other.npz.checkpoint: is no checkpoint" in result.stderr
+    assert names() == ["other.npz.checkpoint", "song.npz", "song.wav"]
+
+
+def test_more_work_is_better_or_as_good(invoke, tone, tmp_path: Path):
+    for quality in ("fast", "best"):
+        assert invoke("fit", tone("song.wav"), *FEW, "--quality", quality, "-o", f"{quality}.npz").exit_code == 0
+    fast, best = (load_events(tmp_path / f"{name}.npz").header.quality["snr_db"] for name in ("fast", "best"))
+    assert best >= fast - 0.1
+    assert invoke("fit", "song.wav", "--quality", "superb").exit_code == 2
+
+
+def test_a_quantised_file_is_small_and_renders_what_was_found(invoke, tone, tmp_path: Path):
+    args = ["fit", tone("song.wav", seconds=1.0), "--atoms", "8"]
+    assert invoke(*args, "--residual", "rest.wav", "-o", "a.npz", "--bits", "8").exit_code == 0
+    assert invoke(*args, "-o", "b.npz").exit_code == 0
+    assert (tmp_path / "a.npz").stat().st_size < 0.5 * (tmp_path / "b.npz").stat().st_size
+    assert invoke("render", "a.npz", "-o", "full.wav", "--bit-depth", "float").exit_code == 0
+    song, rest, full = (read_audio(tmp_path / name) for name in ("song.wav", "rest.wav", "full.wav"))
+    np.testing.assert_allclose(rest.samples[0], song.mono() - full.mono(), atol=1e-6)  # float32 rounding
+
+
+def test_a_quantised_fit_tells_what_it_lost(invoke, tone, tmp_path: Path):
+    result = invoke("fit", tone("song.wav"), *FEW, "--bits", "6", "--json")
+    quality = json.loads(result.stdout)["quality"]
+    header = load_events(tmp_path / "song.npz").header
+    assert header.quality == quality and {"snr_db", "snr_lost_db", "bits"} <= quality.keys()
+    assert header.settings == {"atoms": 2, "bits": 6.0}  # no defaults, which would take more bytes than the events
+    assert re.search(r" bits a number, -?[\d.]+ dB lost, ", result.stderr)
+
+
+def test_quantised_events_are_ordinary_json(invoke, tone, tmp_path: Path):
+    for name in ("a.npz", "a.json"):
+        assert invoke("fit", tone("song.wav"), *FEW, "--bits", "7", "-o", name).exit_code == 0
+    packed, plain = load_events(tmp_path / "a.npz"), load_events(tmp_path / "a.json")
+    assert packed.params.tobytes() == plain.params.tobytes() and packed.air.tobytes() == plain.air.tobytes()
+
+
+@pytest.mark.parametrize("bits", ["3.9", "16.1", "nan"])
+def test_bits_out_of_range(invoke, tone, bits: str):
+    result = invoke("fit", tone("song.wav"), "--bits", bits)
+    assert result.exit_code == 2 and "--bits" in result.stderr and "give 4 to 16" in result.stderr
+
+
+def test_a_quantised_silence(invoke, tmp_path: Path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(4000), 22050)
+    assert invoke("fit", "a.wav", "--bits", "8").exit_code == 0
+    assert len(load_events(tmp_path / "a.npz")) == 0
+
+
+def test_a_quantised_file_of_two_channels_keeps_the_places(invoke, tmp_path: Path):
+    t = np.arange(RATE // 2) / RATE
+    late = np.clip(t - 0.2, 0, None)
+    left, right = (np.exp(-20 * u) * np.sin(2 * np.pi * freq_hz * u) for u, freq_hz in ((t, 400), (late, 1000)))
+    soundfile.write(tmp_path / "a.wav", 0.5 * np.stack([left, right], axis=1), RATE)
+    assert invoke("fit", "a.wav", "--atoms", "6", "--bits", "9").exit_code == 0
+    packed = load_events(tmp_path / "a.npz")
+    assert {-1.0, 1.0} <= set(packed.column("pan").round(1).tolist())
+    assert packed.header.quality["snr_db"] > 25

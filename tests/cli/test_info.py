@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sparsecli.core.columns import ATOM_COLUMNS
+from sparsecli.core.columns import columns_of
 
 
 def test_a_table_of_what_is_there(invoke, events):
@@ -15,8 +15,9 @@ def test_a_table_of_what_is_there(invoke, events):
     lines = {key: value.strip() for key, value in lines.items()}
     assert result.stdout.startswith("a.npz\n")
     assert lines["events"] == "2 with 2 modes and 0 noise bursts"
-    assert lines["numbers in use"] == "36, 36 for each 1.486 s"  # 2 x (2 + 4), and 24 of the air
+    assert lines["numbers in use"] == "36, 36 for each 1.486 s"  # 2 x (3 + 3), and 24 of the air
     assert lines["freq_hz"] == "300 to 600"
+    assert lines["decay_s"] == "0.2 to 0.2"
     assert lines["source"] == "song.wav, 1 ch, 22050 Hz"
     assert lines["quality"] == "snr_db=12.5"
     assert lines["noise_hz"] == "none"
@@ -28,6 +29,16 @@ def test_json_holds_the_same(invoke, events):
     assert record["ranges"]["level_db"] == [-12, -12] and record["ranges"]["noise_level_db"] is None
     assert record["air"] == {"channels": 1, "frames": 1, "bands": 24, "level_db": [-80, -80]}
     assert (record["quality"], record["settings"]) == ({"snr_db": 12.5}, {"atoms": 64})
+
+
+def test_places(invoke, events):
+    """Where there are two channels: their range, and what they cost."""
+    one, two = (json.loads(invoke("info", events("a.npz", channels=channels), "--json").stdout) for channels in (1, 2))
+    assert "pan" not in one["ranges"] and two["ranges"]["pan"] == [-0.5, 0.5]
+    assert two["numbers"] - one["numbers"] == 2 + 24  # of atoms, and of the second channel's air
+    assert "\npan             -0.5 to 0.5\n" in invoke("info", "a.npz").stdout
+    named = json.loads(invoke("info", "--columns", "--json", "a.npz").stdout)
+    assert named["columns"][-1]["name"] == "pan"
 
 
 def test_no_events_at_all(invoke, events):
@@ -44,12 +55,14 @@ def test_one_object_for_each_file(invoke, events):
 
 @pytest.mark.parametrize("named", [True, False])
 def test_the_table_of_columns(invoke, events, named: bool):
+    """Those of a file, or all that there may be."""
     args = ["info", "--columns", *([events("a.npz")] if named else [])]
+    table = columns_of("atoms", 1 if named else 2)
     lines = invoke(*args).stdout.splitlines()
     assert lines[0] == "columns of kind atoms"
-    assert [line.split()[0] for line in lines[2:]] == [column.name for column in ATOM_COLUMNS]
+    assert [line.split()[0] for line in lines[2:]] == [column.name for column in table]
     record = json.loads(invoke(*args, "--json").stdout)
-    assert [column["unit"] for column in record["columns"]] == [column.unit for column in ATOM_COLUMNS]
+    assert [column["unit"] for column in record["columns"]] == [column.unit for column in table]
 
 
 def test_nothing_named_is_a_usage_error(invoke):
@@ -66,3 +79,22 @@ def test_a_recording_is_no_events_file(invoke, tone, tmp_path: Path):
         "sparse: a.wav: is a recording, not events; make events of it with: sparse fit",
         "sparse: folder: is a folder; name the files in it",
     ]
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.json"])
+def test_the_rate_is_the_files_size_over_its_duration(invoke, events, tmp_path: Path, name: str):
+    record = json.loads(invoke("info", events(name, count=7), "--json").stdout)
+    size = (tmp_path / name).stat().st_size
+    assert (record["bytes"], record["kbit_s"]) == (size, size * 8 / 0.25 / 1000)
+    assert f"{size} bytes, {record['kbit_s']:.2f} kbit/s\n" in invoke("info", name).stdout
+
+
+def test_the_rate_of_standard_input(program, events, tmp_path: Path):
+    data = (tmp_path / events("a.npz")).read_bytes()
+    record = json.loads(program("info", "-", "--json", input=data).out)
+    assert record["bytes"] == len(data)
+
+
+def test_what_quantising_lost(invoke, events):
+    name = events("a.npz", quality={"snr_db": 9.0, "bits": 7.98, "snr_lost_db": 0.25})
+    assert "quantised to 7.98 bits a number, 0.25 dB of SNR lost" in invoke("info", name).stdout

@@ -31,7 +31,7 @@ def test_from_recording_to_recording_through_pipes(tone, names, tmp_path: Path):
 
 
 def test_standard_output_holds_the_data_alone(program, tone, events, tmp_path: Path):
-    fitted = program("fit", tone("song.wav", channels=2), *FEW, "-o", "-", "--progress")
+    fitted = program("fit", tone("song.wav", channels=3), *FEW, "-o", "-", "--progress")
     assert fitted.code == 0
     assert json.loads(fitted.out)["header"]["format"] == "sparse-events"
     assert "standard output: " in fitted.err and "folded to mono" in fitted.err and " s done (" in fitted.err

@@ -100,6 +100,51 @@ def test_the_format_names_the_output(invoke, events, tmp_path: Path):
     assert soundfile.info(tmp_path / "song.flac").format == "FLAC"
 
 
+def residual(path: Path, channels: int = 1, rate: int = 22050, samples: int = 5512) -> np.ndarray:
+    """Write a residual of a form, or that of `events`; `[samples, channels]`."""
+    noise = 0.01 * np.random.default_rng(0).standard_normal((samples, channels)).astype(np.float32)
+    soundfile.write(path, noise, rate, subtype="FLOAT")
+    return noise
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_residual_is_added(invoke, events, tmp_path: Path, channels: int):
+    rest = residual(tmp_path / "rest.wav", channels)
+    events("song.npz", channels=channels)
+    for args in (["-o", "full.wav"], ["-o", "sum.wav", "--residual", "rest.wav"]):
+        result = invoke("render", "song.npz", "--bit-depth", "float", *args)
+        assert result.exit_code == 0, result.stderr
+    assert f"{channels} channel" in result.stderr
+    full, both = (soundfile.read(tmp_path / name, always_2d=True)[0] for name in ("full.wav", "sum.wav"))
+    np.testing.assert_allclose(both, full + rest, atol=1e-7)  # float32 rounding
+
+
+def test_residuals_of_several_inputs_lie_in_a_folder(invoke, events, tmp_path: Path):
+    (tmp_path / "rest").mkdir()
+    for name in "ab":
+        residual(tmp_path / "rest" / f"{name}.residual.wav")
+    result = invoke("render", events("a.npz"), events("b.npz"), "--residual", "rest")
+    assert result.exit_code == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("form", "args", "found"),
+    [
+        ({"channels": 2}, [], "22050 Hz, 2 ch, 5512 samples"),
+        ({"rate": 44100}, [], "44100 Hz, 1 ch, 5512 samples"),
+        ({"samples": 5511}, [], "22050 Hz, 1 ch, 5511 samples"),
+        ({}, ["--sample-rate", "44100"], "22050 Hz, 1 ch, 5512 samples"),
+        ({}, ["--time-stretch", "2"], "22050 Hz, 1 ch, 5512 samples"),
+    ],
+)
+def test_a_residual_of_another_form(invoke, events, names, tmp_path: Path, form, args: list[str], found: str):
+    residual(tmp_path / "rest.wav", **form)
+    result = invoke("render", events("song.npz"), "--residual", "rest.wav", *args)
+    assert result.exit_code == 1 and names() == ["rest.wav", "song.npz"]
+    assert result.stderr.startswith(f"sparse: rest.wav: has {found}, and the rendering ")
+    assert result.stderr.endswith("; take the residual of these events, at the source's rate and tempo\n")
+
+
 def test_several_inputs_into_a_folder(invoke, events, names):
     result = invoke("render", events("a.npz"), "missing.npz", events("b.json"), "-o", "out/new")
     assert result.exit_code == 1
@@ -113,6 +158,11 @@ def test_several_inputs_into_a_folder(invoke, events, names):
         (["a.npz", "a.json"], "a.wav: would be written twice, for a.npz and a.json; run them apart"),
         (["a.npz", "-o", "a.npz"], "a.npz: is an input, and would be written over; name another place with -o"),
         (["a.npz", "-o", "a.xyz"], "a.xyz: has no extension known here; end it with one of .wav .wave .flac .ogg .oga"),
+        (["-", "--residual", "-"], "-: standard input can be read only once; name it once"),
+        (
+            ["a.npz", "--residual", "a.wav", "-o", "a.wav"],
+            "a.wav: is an input, and would be written over; name another",
+        ),
         (["a.npz", "--bit-depth", "8"], "--bit-depth 8: is not a choice; choose one of 16, 24, float"),
         (["a.npz", "--format", "mp3"], "--format mp3: is not a choice; choose one of wav, flac, ogg"),
         (["a.npz", "--device", "tpu"], "device: 'tpu' is not a choice; choose one of auto, cpu, cuda, mps"),

@@ -7,14 +7,23 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sparsecli.core.audio import Audio
-from sparsecli.core.columns import ATOM_COLUMNS, SILENT_DB
-from sparsecli.core.events import Header, events_from_columns
-from sparsecli.engine.fitting import fit
+from sparsecli.core.columns import (
+    AIR_BANDS,
+    ATOM_COLUMNS,
+    MODES_PER_ATOM,
+    NOISE_FREQ,
+    NUMBERS_OF_BAND,
+    NUMBERS_OF_BURST,
+    SILENT_DB,
+)
+from sparsecli.core.events import Events, Header, events_from_columns
+from sparsecli.engine.fitting import add_bursts, fit
 from sparsecli.engine.rendering import render
 from sparsecli.engine.settings import FitSettings, RenderSettings
-from sparsecli.engine.texture import fit_air, fit_burst, make_cells
+from sparsecli.engine.texture import Cells, burst_centres, fit_air, fit_burst, make_cells
 from sparsecli.io.events_file import load_events, save_events
 from sparsecli.synth.air import render_air
 from sparsecli.synth.noise import Bursts, render_bursts
@@ -41,25 +50,29 @@ def test_the_same_recording_gives_the_same_bytes_on_any_number_of_threads(tmp_pa
     assert (tmp_path / "1.npz").read_bytes() == (tmp_path / "2.npz").read_bytes()
 
 
+def table(**numbers: list[float]) -> Events:
+    """Atoms of these columns, a second of them; the slots of modes that are not named are unused."""
+    count = len(next(iter(numbers.values())))
+    columns = {column.name: np.zeros(count) for column in ATOM_COLUMNS}
+    columns |= {name: np.full(count, SILENT_DB) for name in columns if name.endswith("_db")}
+    columns |= {name: np.array(values) for name, values in numbers.items()}
+    return events_from_columns(Header(duration_s=1.0, sample_rate=RATE), columns, np.zeros((1, 0, AIR_BANDS)))
+
+
 def test_a_rendered_note_is_found_again() -> None:
     """Through the table of columns and back: what `fit` finds of a rendering is that rendering, and its numbers."""
-    columns = {column.name: np.zeros(1) for column in ATOM_COLUMNS}
-    columns |= {"onset_s": np.array([0.2003]), "attack_s": np.array([0.005]), "noise_level_db": np.array([SILENT_DB])}
-    for slot, (freq, decay, level) in enumerate(((440.0, 0.8, -12.0), (881.0, 0.5, -18.0), (1325.0, 0.3, -24.0)), 1):
-        columns |= {f"freq{slot}_hz": np.array([freq]), f"decay{slot}_s": np.array([decay])}
-        columns |= {f"level{slot}_db": np.array([level]), f"phase{slot}_rad": np.array([0.5 * slot])}
-    truth = events_from_columns(Header(duration_s=1.0, sample_rate=RATE), columns, np.zeros((1, 0, 24)))
-    found = fit(render(truth), FitSettings(atoms=8)).events
+    modes = ((440.0, -12.0), (881.0, -18.0), (1325.0, -24.0))
+    numbers = {"onset_s": [0.2003], "attack_s": [0.005], "decay_s": [0.5]}
+    for slot, (freq, level) in enumerate(modes, 1):
+        numbers |= {f"freq{slot}_hz": [freq], f"level{slot}_db": [level], f"phase{slot}_rad": [0.5 * slot]}
+    found = fit(render(table(**numbers)), FitSettings(atoms=8)).events
     assert found.header.quality["snr_db"] > 45
-    modes = {q: found.modes(q).flatten() for q in ("freq_hz", "decay_s", "level_db")}
-    for slot, freq in enumerate((440.0, 881.0, 1325.0), 1):
-        k = int(np.argmax(np.where(abs(modes["freq_hz"] - freq) < 5, modes["level_db"], -300)))
-        assert modes["freq_hz"][k] == pytest.approx(freq, abs=0.1)
-        assert modes["decay_s"][k] == pytest.approx(truth.column(f"decay{slot}_s")[0], rel=0.05)
-        level_db = truth.column(f"level{slot}_db")[0]
-        assert modes["level_db"][k] == pytest.approx(
-            level_db, abs=1
-        )  # a side mode found in the same round may share it
+    freqs, levels = (found.modes(quantity) for quantity in ("freq_hz", "level_db"))
+    for freq, level in modes:
+        row, slot = divmod(int(np.argmax(np.where(abs(freqs - freq) < 5, levels, -300))), MODES_PER_ATOM)
+        assert freqs[row, slot] == pytest.approx(freq, abs=0.1)
+        assert found.column("decay_s")[row] == pytest.approx(0.5, rel=0.05)
+        assert levels[row, slot] == pytest.approx(level, abs=1)  # a side mode found in the same round may share it
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5])
@@ -79,7 +92,7 @@ def test_very_short_recordings(samples: int) -> None:
     assert np.isfinite(render(events).samples).all()
 
 
-@pytest.mark.parametrize("budget", [1, 20, 40, 200])
+@pytest.mark.parametrize("budget", [1, 20, 40, 60, 200])
 def test_the_budget_is_a_hard_cap_air_included(budget: int) -> None:
     samples = note(seconds=32768 / 22050) + note(700, 32768 / 22050)
     samples += 0.01 * np.random.default_rng(0).standard_normal(len(samples)).astype(np.float32)
@@ -107,19 +120,97 @@ def test_the_air_of_rendered_air_is_that_air() -> None:
     assert float((found - asked)[1:3, 4:].abs().max()) < 2.0  # measured: 1.2 dB
 
 
+def planted_burst(onset_s: float, attack_s: float, decay_s: float, noise_hz: float) -> Tensor:
+    """A second of a burst of -20 dB at 44.1 kHz."""
+    values = [torch.tensor([v], dtype=torch.float64) for v in (onset_s, attack_s, decay_s, -20.0, noise_hz)]
+    return render_bursts(Bursts(*values, seeds=torch.tensor([5])), 44_100, 44_100)
+
+
+def cells_of(sound: Tensor, coherent: Tensor | None = None) -> Cells:
+    """Of a sound over air of -60 dB a band, at 44.1 kHz."""
+    air = torch.full((1, AIR_BANDS), -60.0)
+    floor = render_air(air, 1, 44_100, 44_100, 22_050.0)
+    return make_cells(sound + floor, torch.zeros(44_100) if coherent is None else coherent, air, 44_100)
+
+
 @pytest.mark.parametrize("onset_s", [0.0, 0.3])
-@pytest.mark.parametrize("attack_s", [0.0005, 0.02])
-def test_a_planted_burst_is_found(onset_s: float, attack_s: float) -> None:
-    values = [torch.tensor([v], dtype=torch.float64) for v in (onset_s, attack_s, -20.0, 3000.0)]
-    burst = render_bursts(Bursts(*values, seeds=torch.tensor([5])), 44_100, 44_100)
-    floor = render_air(torch.full((1, 24), -60.0), 1, 44_100, 44_100, 22_050.0)
-    cells = make_cells(burst + floor, torch.zeros(44_100), torch.full((1, 24), -60.0), 44_100)
-    found = fit_burst(cells, onset_s, attack_s)
-    assert found is not None
-    level_db, noise_hz = found
-    assert level_db == pytest.approx(-20.0, abs=6)  # a quantile of few cells of one draw
-    assert 2000 < noise_hz < 4500
-    assert fit_burst(cells, 0.8, 0.002) is None  # nothing there
+@pytest.mark.parametrize(("attack_s", "decay_s"), [(0.0005, 0.02), (0.0005, 0.3), (0.02, 0.15)])
+def test_a_planted_burst_is_found(onset_s: float, attack_s: float, decay_s: float) -> None:
+    cells = cells_of(planted_burst(onset_s, attack_s, decay_s, 3000.0))
+    found = fit_burst(cells, onset_s, attack_s, decay_s, burst_centres(cells))
+    assert found is not None and found.gain_db > 0
+    assert found.level_db == pytest.approx(-20.0, abs=6)  # a quantile of few cells of one draw
+    assert 2000 < found.freq_hz < 4500
+    assert found.power.shape == cells.model[found.rows].shape
+    given = torch.tensor([200.0, 3100.0, 9000.0])
+    nearest = fit_burst(cells, onset_s, attack_s, decay_s, given)
+    assert nearest is not None and nearest.freq_hz == pytest.approx(3100.0)
+    nothing = fit_burst(cells, 0.8, 0.002, 0.02, burst_centres(cells))  # there; what helps are chances of the air
+    assert nothing is None or nothing.gain_db < 0.2 * found.gain_db
+
+
+STRUCK = {"onset_s": [0.1], "attack_s": [0.001], "decay_s": [0.3]}
+
+
+def noisy_events(slots: int, last_db: float) -> tuple[Events, Cells, NDArray[np.float64]]:
+    """An atom of so many modes, the quietest as loud as that, over a burst around 3 kHz that it does not explain."""
+    numbers = dict(STRUCK)
+    for slot, freq in zip(range(1, slots + 1), (440.0, 3100.0, 880.0, 1500.0), strict=False):
+        numbers |= {f"freq{slot}_hz": [freq], f"level{slot}_db": [-20.0 if slot < 4 else last_db]}
+    events = table(**numbers)
+    events = replace(events, header=replace(events.header, sample_rate=44_100))
+    coherent = torch.from_numpy(render(events, RenderSettings(noise=False)).samples[0])
+    burst = planted_burst(0.1, 0.001, 0.3, 3000.0)
+    return events, cells_of(burst + coherent, coherent), burst.double().square().numpy()
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_a_burst_under_an_atom_with_a_free_slot_is_found_near_its_centre(slots: int) -> None:
+    events, cells, power = noisy_events(slots, SILENT_DB)
+    before = cells.model.clone()
+    found = add_bursts(events, cells, power, 100)
+    assert found.column("noise_level_db")[0] == pytest.approx(-20, abs=6)
+    assert 2000 < found.column(NOISE_FREQ)[0] < 4500
+    assert np.array_equal(found.modes("level_db"), events.modes("level_db"))
+    assert found.numbers == events.numbers + NUMBERS_OF_BURST + NUMBERS_OF_BAND
+    assert bool((cells.model >= before).all()) and bool((cells.model > before).any())
+    assert events.column("noise_level_db")[0] == SILENT_DB  # what was given stays
+
+
+def test_loud_modes_are_never_replaced_by_a_burst() -> None:
+    """All four slots are loud: the burst lies on the mode nearest to it, which moves to the last slot."""
+    events, cells, power = noisy_events(4, -20.0)
+    found = add_bursts(events, cells, power, 100)
+    assert found.column("noise_level_db")[0] > SILENT_DB
+    assert found.column(NOISE_FREQ)[0] == 3100.0
+    for quantity in ("freq_hz", "level_db"):
+        assert sorted(found.modes(quantity)[0]) == sorted(events.modes(quantity)[0])
+    assert found.numbers == events.numbers + NUMBERS_OF_BURST
+
+
+def test_a_mode_that_hardly_matters_makes_room_for_a_burst() -> None:
+    events, cells, power = noisy_events(4, -90.0)
+    found = add_bursts(events, cells, power, 100)
+    assert found.column("noise_level_db")[0] == pytest.approx(-20, abs=6)
+    assert 2000 < found.column(NOISE_FREQ)[0] < 4500
+    assert found.modes("level_db")[0].tolist() == [-20.0, -20.0, -20.0, SILENT_DB]
+
+
+def test_where_there_is_only_air_there_is_no_burst() -> None:
+    events, _, power = noisy_events(1, SILENT_DB)
+    coherent = torch.from_numpy(render(events, RenderSettings(noise=False)).samples[0])
+    found = add_bursts(events, cells_of(coherent, coherent), 0 * power, 100)
+    assert found.column("noise_level_db")[0] == SILENT_DB and np.array_equal(found.params, events.params)
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_bursts_keep_the_budget(slots: int) -> None:
+    for numbers in range(4):
+        events, cells, power = noisy_events(slots, -20.0)
+        found = add_bursts(events, cells, power, numbers)
+        assert found.numbers <= events.numbers + numbers
+        free = NUMBERS_OF_BAND * int(slots < 4)
+        assert (found.column("noise_level_db")[0] > SILENT_DB) == (numbers >= NUMBERS_OF_BURST + free)
 
 
 def test_stopping_early_keeps_what_is_found() -> None:

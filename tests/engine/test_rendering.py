@@ -15,9 +15,10 @@ from sparsecli.dsp.resample import resample
 from sparsecli.engine.rendering import modes_of, render
 from sparsecli.engine.settings import RenderSettings
 from sparsecli.synth.modes import Modes
+from sparsecli.synth.noise import Bursts
 
 from ..oracle.draw import draw_events
-from ..oracle.twin import render_slowly
+from ..oracle.twin import render_bursts_slowly, render_slowly
 
 RATE = 22050
 DRY = RenderSettings(noise=False)
@@ -36,8 +37,8 @@ def one_mode(**numbers: float) -> Events:
     """An event of one mode and no noise; 1 kHz, 1 s, 0 dB, unless `numbers` say otherwise."""
     events = draw_events(0, 1, 2.0, RATE)
     params = np.zeros_like(events.params)
-    values = {"attack_s": 0.001, "freq1_hz": 1000.0, "decay1_s": 1.0, **numbers}
-    for name in ("level2_db", "level3_db", "noise_level_db"):
+    values = {"attack_s": 0.001, "freq1_hz": 1000.0, "decay_s": 1.0, **numbers}
+    for name in ("level2_db", "level3_db", "level4_db", "noise_level_db"):
         values.setdefault(name, SILENT_DB)
     onset_s = values.pop("onset_s", 0.0)
     for name, value in values.items():
@@ -48,36 +49,37 @@ def one_mode(**numbers: float) -> Events:
 def test_sounds_like_the_table_says():
     """The slow twin, with A from the levels by hand: a mode's peak is A times the maximum of E(u) e^{-d u}."""
     events = draw_events(1, 12, 1.0, RATE)
-    attack_s, decay_s = events.column("attack_s")[:, None], events.modes("decay_s")
+    attack_s, decay_s = events.column("attack_s")[:, None], events.column("decay_s")[:, None]
     used = events.modes("level_db") > SILENT_DB
-    x = attack_s * math.log(1000) / np.where(used, decay_s, 1.0)
+    x = attack_s * math.log(1000) / decay_s
     peak = (2 / (2 + x)) ** 2 * (x / (2 + x)) ** x
     amplitude = np.where(used, 10 ** (events.modes("level_db") / 20) / peak, 0.0)
-    columns = (events.onset_s, attack_s[:, 0], events.modes("freq_hz"), decay_s, amplitude, events.modes("phase_rad"))
+    decays_s = np.repeat(decay_s, 4, axis=1)  # of modes: the atom's
+    columns = (events.onset_s, attack_s[:, 0], events.modes("freq_hz"), decays_s, amplitude, events.modes("phase_rad"))
     slow = render_slowly(Modes(*(torch.from_numpy(column) for column in columns)), RATE, RATE)
-    assert snr_db(slow.numpy(), sound_of(events, noise=False)) > 80  # where strikes end; worst of 12 draws 85.1
+    assert snr_db(slow.numpy(), sound_of(events, noise=False)) > 80  # where strikes end; worst of 12 draws 87.4
     unused = modes_of(events, torch.device("cpu")).amplitude.numpy()[~used]
     assert len(unused) and not unused.any()
 
 
-@pytest.mark.parametrize(("attack_s", "decay1_s"), [(0.0002, 0.05), (0.01, 0.5), (0.3, 0.1)])
-def test_level_and_decay(attack_s: float, decay1_s: float):
+@pytest.mark.parametrize(("attack_s", "decay_s"), [(0.0002, 0.05), (0.01, 0.5), (0.3, 0.1)])
+def test_level_and_decay(attack_s: float, decay_s: float):
     """The envelope, from a mode and the same a quarter turn on, peaks at the level and falls by 60 dB in a T60."""
-    numbers = {"attack_s": attack_s, "decay1_s": decay1_s, "level1_db": -6.0}
+    numbers = {"attack_s": attack_s, "decay_s": decay_s, "level1_db": -6.0}
     cosine, sine = (sound_of(one_mode(phase1_rad=phase, **numbers), noise=False) for phase in (0, -math.pi / 2))
     envelope_db = 20 * np.log10(np.hypot(cosine, sine) + 1e-12)
     assert envelope_db.max() == pytest.approx(-6, abs=0.01)
-    late = round((8 * attack_s + decay1_s / 10) * RATE)  # the attack is over to 0.07 %
-    part = min(round(decay1_s * RATE / 2), round(decay1_s / 8 * RATE))
-    if attack_s < decay1_s:
-        slope = (envelope_db[late] - envelope_db[late + part]) * decay1_s * RATE / part
+    late = round((8 * attack_s + decay_s / 10) * RATE)  # the attack is over to 0.07 %
+    part = min(round(decay_s * RATE / 2), round(decay_s / 8 * RATE))
+    if attack_s < decay_s:
+        slope = (envelope_db[late] - envelope_db[late + part]) * decay_s * RATE / part
         assert slope == pytest.approx(60, abs=0.1)
 
 
 def test_a_gain_of_6_02_db_doubles():
     events = draw_events(2, 8, 1.0, RATE, noise=True)
     loud = sound_of(events, gain_db=20 * math.log10(2))
-    assert snr_db(2 * sound_of(events), loud) > 120  # worst 138.8: levels are float32
+    assert snr_db(2 * sound_of(events), loud) > 120  # worst of 12 draws 139: levels are float32
 
 
 def test_sets_of_events_add_up():
@@ -87,7 +89,7 @@ def test_sets_of_events_add_up():
     parts = [sound_of(dry.take(rows)) for rows in (slice(0, 2), slice(2, 9))]
     air = sound_of(events.take(np.array([], np.int64)))
     assert np.abs(air).max() > 1e-3
-    assert snr_db(sound_of(events), sum(parts) + air) > 120  # worst 139
+    assert snr_db(sound_of(events), sum(parts) + air) > 120  # worst of 12 draws 143
 
 
 def test_order_changes_nothing():
@@ -102,7 +104,7 @@ def test_a_shift_of_k_samples_commutes(rate: int):
     events, k = without_air(draw_events(5, 8, 1.0, rate, noise=True)), 512
     later = sound_of(replace(events, onset_s=events.onset_s + k / rate))
     now = sound_of(events)
-    # Away from the ends, where a resampler rings: worst 138.
+    # Away from the ends, where a resampler rings: worst of 12 draws 145.
     assert snr_db(now[200 : -k - 200], later[k:][200:-200]) > 120
 
 
@@ -124,28 +126,28 @@ def test_the_noise_is_drawn_on_the_source_s_grid():
     """At 96 kHz it is the same noise, not another draw."""
     events = draw_events(2, 6, 1.0, RATE, noise=True)
     high = resample(sound_of(events, sample_rate=96000).astype(np.float32), 96000, RATE)
-    assert snr_db(sound_of(events)[200:-200], high[200:-200]) > 70  # worst of 6 draws 79
+    assert snr_db(sound_of(events)[200:-200], high[200:-200]) > 65  # worst of 12 draws 65.7, near Nyquist
 
 
 def test_pitch_shift_multiplies_frequencies_and_keeps_onsets():
     events = draw_events(6, 6, 1.0, RATE)
     moved = events.params.copy()
-    for slot in (1, 2, 3):
+    for slot in (1, 2, 3, 4):
         moved[:, events.columns.index(f"freq{slot}_hz") - 1] *= 2 ** (2 / 12)
     by_hand = sound_of(replace(events, params=moved))
     assert snr_db(by_hand, sound_of(events, pitch_shift_semitones=2)) > 150  # the same float32 numbers
-    tone = sound_of(one_mode(onset_s=0.5, freq1_hz=1000.0, decay1_s=10.0), pitch_shift_semitones=2)
+    tone = sound_of(one_mode(onset_s=0.5, freq1_hz=1000.0, decay_s=10.0), pitch_shift_semitones=2)
     assert not tone[: RATE // 2].any() and tone[RATE // 2 + 1 :][:100].any()
     spectrum = np.abs(np.fft.rfft(tone[RATE:] * np.hanning(RATE)))  # a bin a Hz
     assert np.argmax(spectrum) == round(1000 * 2 ** (2 / 12))
 
 
 def test_time_stretch_keeps_attacks_and_pitches():
-    events = one_mode(onset_s=0.5, attack_s=0.01, decay1_s=0.2)
+    events = one_mode(onset_s=0.5, attack_s=0.01, decay_s=0.2)
     stretched = sound_of(events, time_stretch=2.0)
     assert len(stretched) == 4 * RATE
     assert not stretched[:RATE].any()
-    by_hand = sound_of(replace(one_mode(onset_s=1.0, attack_s=0.01, decay1_s=0.4), header=replace(events.header)))
+    by_hand = sound_of(replace(one_mode(onset_s=1.0, attack_s=0.01, decay_s=0.4), header=replace(events.header)))
     assert snr_db(by_hand, stretched[: 2 * RATE]) > 90
 
 
@@ -159,6 +161,35 @@ def test_the_noise_follows_its_seed_alone():
     dry = sound_of(events, noise=False)
     assert abs(np.corrcoef(first - dry, other - dry)[0, 1]) < 0.1  # of another draw
     assert np.sqrt(np.mean((first - dry) ** 2)) == pytest.approx(np.sqrt(np.mean((other - dry) ** 2)), rel=0.2)
+
+
+def test_bursts_sound_like_the_table_says():
+    """The slow twin on the noise grid, centred on the last slot's frequency, with a mode there or without."""
+    events = without_air(draw_events(11, 8, 0.5, 44100, noise=True))
+    bursts = events.take(events.column("noise_level_db") > SILENT_DB)
+    shared = bursts.column("level4_db") > SILENT_DB
+    assert shared.any() and not shared.all()
+    columns = ("onset_s", "attack_s", "decay_s", "noise_level_db", "freq4_hz")
+    slow = render_bursts_slowly(
+        Bursts(
+            *(torch.from_numpy(bursts.column(name)) for name in columns),
+            seeds=torch.from_numpy(bursts.noise_seed.astype(np.int64)),
+        ),
+        22050,
+        44100,
+    )
+    assert snr_db(slow.numpy(), sound_of(events) - sound_of(events, noise=False)) > 110  # worst of 12 draws 121
+
+
+def test_an_atom_may_be_a_burst_alone():
+    """An unused slot 4 has a frequency that is heard as noise only, and moves with the pitch."""
+    burst = one_mode(level1_db=SILENT_DB, freq1_hz=0.0, freq4_hz=1500.0, noise_level_db=-20.0, attack_s=0.01)
+    burst = without_air(burst)
+    assert not sound_of(burst, noise=False).any()
+    for semitones in (0, 12):
+        power = np.abs(np.fft.rfft(sound_of(burst, pitch_shift_semitones=semitones))) ** 2
+        middle = np.searchsorted(power.cumsum(), power.sum() / 2) / 2  # of 2 s: two bins a Hz
+        assert middle == pytest.approx(1500 * 2 ** (semitones / 12), rel=0.05)
 
 
 def test_without_noise_only_modes_sound():

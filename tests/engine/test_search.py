@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,6 @@ from torch import Tensor
 
 from sparsecli.engine.modal import BLOCK, Atoms, Basis
 from sparsecli.engine.search import (
-    DECAYS,
     SHAPES,
     WEAKEST,
     Candidate,
@@ -28,15 +28,10 @@ LOW, HIGH = 0.006, 3.09
 
 def planted(onset: float, omega: list[float], shape: Shape, amp: complex = 1.0) -> Atoms:
     """One atom of modes alike in all but frequency."""
-    count = len(omega)
-    return Atoms(
-        onset=torch.tensor([onset]).double(),
-        log_attack=torch.tensor([math.log(shape.attack)]).double(),
-        owner=torch.zeros(count, dtype=torch.int64),
-        log_damping=torch.full((count,), math.log(shape.damping)).double(),
-        omega=torch.tensor(omega).double(),
-        amp=torch.full((count,), amp, dtype=torch.complex128),
-    )
+    atoms = to_atoms([Candidate(1.0, onset, omega[0], shape)], torch.device("cpu"))
+    atoms.used[0, 0, : len(omega)] = True
+    atoms.omega[0, 0, : len(omega)] = torch.tensor(omega).double()
+    return replace(atoms, amp=atoms.used * torch.tensor(amp, dtype=torch.complex128))
 
 
 def sound_of(atoms: Atoms) -> Tensor:
@@ -143,38 +138,46 @@ def test_near_means_overlapping_in_time_and_frequency():
 def test_candidates_become_atoms_of_one_mode():
     candidates = [Candidate(2.0, 100.0, 0.5, SHAPES[0]), Candidate(1.0, -7.0, 1.5, SHAPES[9])]
     atoms = to_atoms(candidates, torch.device("cpu"))
-    assert atoms.onset.tolist() == [100, -7] and atoms.omega.tolist() == [0.5, 1.5]
-    assert atoms.log_attack.exp().tolist() == pytest.approx([SHAPES[0].attack, SHAPES[9].attack])
-    assert atoms.log_damping.exp().tolist() == pytest.approx([SHAPES[0].damping, SHAPES[9].damping])
-    assert atoms.owner.tolist() == [0, 1] and not atoms.amp.any()
+    assert atoms.onset.tolist() == [[100, -7]] and atoms.omega[0, :, 0].tolist() == [0.5, 1.5]
+    assert atoms.log_attack[0].exp().tolist() == pytest.approx([SHAPES[0].attack, SHAPES[9].attack])
+    assert atoms.log_damping[0].exp().tolist() == pytest.approx([SHAPES[0].damping, SHAPES[9].damping])
+    assert atoms.used.tolist() == [[[True, False, False, False]] * 2] and not atoms.amp.any()
+    assert to_atoms([], torch.device("cpu")).onset.shape == (1, 0)
 
 
-@pytest.mark.parametrize("decay", [DECAYS[1], DECAYS[3], DECAYS[5]])
-@pytest.mark.parametrize("onset", [-150.0, 3000.4])
-def test_a_planted_second_mode_is_found(onset: float, decay: float):
-    """Of several atoms each finds its own; the first mode is no longer in the residual."""
-    shape = Shape(20.0, 1 / decay)
-    second = planted(onset, [1.234], shape, amp=0.5)
-    atoms = planted(onset, [0.4], shape)
-    other = planted(12_000.0, [0.4], shape)
-    both = Atoms(
-        *(torch.cat([getattr(atoms, n), getattr(other, n)]) for n in ("onset", "log_attack")),
-        torch.tensor([0, 1]),
-        *(torch.cat([getattr(atoms, n), getattr(other, n)]) for n in ("log_damping", "omega", "amp")),
-    )
-    residual = sound_of(second)
-    gain, partial = search_partials(both, residual.float(), LOW, HIGH)
-    assert len(partial) == len(partial.owner) == 2 and partial.owner.tolist() == [0, 1]
-    assert torch.equal(partial.onset, both.onset) and torch.equal(partial.log_attack, both.log_attack)
-    assert abs(float(partial.omega[0]) - 1.234) <= bin_of(shape)
-    assert float(partial.log_damping[0]) == pytest.approx(-math.log(decay))
+PARTIAL_SHAPES = (SHAPES[2], SHAPES[6], SHAPES[7], SHAPES[10])
+
+
+@pytest.mark.parametrize("shape", PARTIAL_SHAPES, ids=lambda shape: f"{shape.attack:.0f}-{1 / shape.damping:.0f}")
+@pytest.mark.parametrize("onset", [-30.0, 3000.4])
+def test_a_planted_second_mode_is_found(onset: float, shape: Shape):
+    """Of several candidates each finds its own; the first mode is no longer in the residual."""
+    candidates = [Candidate(1.0, onset, 0.4, shape), Candidate(1.0, 12_000.0, 0.4, shape)]
+    residual = sound_of(planted(onset, [1.234], shape, amp=0.5))
+    omega, gain = search_partials(residual.float(), candidates, LOW, HIGH)
     energy = float(residual.square().sum())
-    assert float(gain[0]) == pytest.approx(energy, rel=0.12)  # worst 0.910, between two bins
-    assert not partial.amp.any()
-    if decay < 1000:
+    assert omega.shape == gain.shape == (2,)
+    assert abs(float(omega[0]) - 1.234) <= bin_of(shape)
+    assert 0.5 * energy < float(gain[0]) < 1.01 * energy
+    if 1 / shape.damping < 1000:
         assert float(gain[1]) < 1e-3 * energy  # there is nothing under the other's onset
 
 
+def test_second_modes_of_candidates_of_all_shapes_come_in_their_order():
+    onsets = [500.0 + 1900.0 * index for index in range(len(SHAPES))]
+    candidates = [Candidate(1.0, onset, 0.4, shape) for onset, shape in zip(onsets, SHAPES, strict=True)]
+    residual = Draw(5).normal(SAMPLES).float()
+    omega, gain = search_partials(residual, candidates, LOW, HIGH)
+    for index, candidate in enumerate(candidates):
+        alone = search_partials(residual, [candidate], LOW, HIGH)
+        assert float(alone[0]) == float(omega[index])
+        assert float(alone[1]) == pytest.approx(float(gain[index]), rel=1e-5)
+    assert float(gain.min()) > 0 and float(omega.min()) >= LOW and float(omega.max()) <= HIGH
+
+
 def test_no_second_mode_after_the_end():
-    gain, _ = search_partials(planted(SAMPLES - 4.0, [0.4], SHAPES[3]), Draw(4).normal(SAMPLES).float(), LOW, HIGH)
-    assert gain.tolist() == [0.0]
+    residual = Draw(4).normal(SAMPLES).float()
+    _, gain = search_partials(residual, [Candidate(1.0, SAMPLES - 4.0, 0.4, SHAPES[3])], LOW, HIGH)
+    _, within = search_partials(residual, [Candidate(1.0, SAMPLES / 2, 0.4, SHAPES[3])], LOW, HIGH)
+    assert float(gain) < 1e-3 * float(within)
+    assert search_partials(residual, [], LOW, HIGH)[1].shape == (0,)

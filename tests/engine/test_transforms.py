@@ -46,10 +46,9 @@ def same_but(before: Events, after: Events) -> None:
 def test_pitch_shifts_multiply_every_frequency(events: Events, semitones: float):
     moved = shift_pitch(events, semitones)
     same_but(events, moved)
-    assert changed(events, moved) <= {"freq1_hz", "freq2_hz", "freq3_hz", "noise_hz"}
+    assert changed(events, moved) <= {"freq1_hz", "freq2_hz", "freq3_hz", "freq4_hz"}
     ratio = 2 ** (semitones / 12)
     assert np.allclose(moved.modes("freq_hz"), events.modes("freq_hz") * ratio, rtol=UNIT, atol=0)
-    assert np.allclose(moved.column("noise_hz"), events.column("noise_hz") * ratio, rtol=UNIT, atol=0)
     assert moved.numbers == events.numbers
     assert moved.header.duration_s == events.header.duration_s
 
@@ -59,9 +58,9 @@ def test_pitch_shifts_multiply_every_frequency(events: Events, semitones: float)
 def test_time_stretches_keep_attacks_and_pitches(events: Events, factor: float):
     moved = stretch_time(events, factor)
     same_but(events, moved)
-    assert changed(events, moved) <= {"onset_s", "decay1_s", "decay2_s", "decay3_s", "air"}
+    assert changed(events, moved) <= {"onset_s", "decay_s", "air"}
     assert np.allclose(moved.onset_s, events.onset_s * factor, rtol=1e-15, atol=0)
-    assert np.allclose(moved.modes("decay_s"), events.modes("decay_s") * factor, rtol=UNIT, atol=0)
+    assert np.allclose(moved.column("decay_s"), events.column("decay_s") * factor, rtol=UNIT, atol=0)
     assert moved.header.duration_s == events.header.duration_s * factor
     if events.air.size:
         assert moved.air.shape == (1, max(1, round(moved.header.duration_s)), AIR_BANDS)
@@ -72,7 +71,7 @@ def test_time_stretches_keep_attacks_and_pitches(events: Events, factor: float):
 def test_gains_raise_every_level(events: Events, gain_db: float):
     moved = change_gain(events, gain_db)
     same_but(events, moved)
-    levels = ("level1_db", "level2_db", "level3_db", "noise_level_db")
+    levels = ("level1_db", "level2_db", "level3_db", "level4_db", "noise_level_db")
     assert changed(events, moved) <= {*levels, "air"}
     for name in levels:
         before, after = events.column(name), moved.column(name)
@@ -125,12 +124,12 @@ def test_numbers_stay_within_the_table():
     """What would leave its range is held at the end of it; levels that fall under -200 dB are silent for good."""
     events = draw_events(1, 6, 1.0, 22050, noise=True)
     assert shift_pitch(events, 96).modes("freq_hz").max() == MAX_FREQ_HZ
-    assert stretch_time(events, 100).modes("decay_s").max() == MAX_DECAY_S
+    assert stretch_time(events, 1e6).column("decay_s").max() == MAX_DECAY_S
     loud = change_gain(events, 120)
     assert loud.modes("level_db").max() == MAX_LEVEL_DB
     assert loud.modes("level_db").min() == SILENT_DB  # an unused slot
     faint = change_gain(change_gain(events, -120), -120)
-    assert (faint.numbers, faint.modes("level_db").max(), faint.air.max()) == (2 * len(events), SILENT_DB, SILENT_DB)
+    assert (faint.numbers, faint.modes("level_db").max(), faint.air.max()) == (3 * len(events), SILENT_DB, SILENT_DB)
     assert np.array_equal(change_gain(faint, 120).air, faint.air)
 
 

@@ -15,12 +15,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sparsecli.core.columns import AIR_BANDS, ATOM_COLUMNS, SILENT_DB
+from sparsecli.core.columns import AIR_BANDS, SILENT_DB, columns_of
 from sparsecli.core.errors import SparseError
 from sparsecli.core.events import Events, Header, make_noise_seeds
 from sparsecli.io import events_file, events_header
 from sparsecli.io.events_file import load_events, recognise, save_events
 
+COLUMNS = columns_of("atoms", 2)  # those of one channel and `pan`
+PLACE = {column.name: index for index, column in enumerate(COLUMNS[1:])}  # in `params`
+LEVELS = ["level1_db", "level2_db", "level3_db", "level4_db", "noise_level_db"]
 LABELS = ["note", "id", "noise_seed"]
 ARRAYS = ["onset_s", "params", "note", "id", "noise_seed", "air"]
 
@@ -28,12 +31,13 @@ ARRAYS = ["onset_s", "params", "note", "id", "noise_seed", "air"]
 def make_events(count=5, channels=2, frames=3, draw=0, **header):
     """Events with values all over their ranges, some slots unused."""
     random_numbers = np.random.default_rng(draw)
-    low = np.array([column.low for column in ATOM_COLUMNS[1:]], np.float32)
-    high = np.array([column.high for column in ATOM_COLUMNS[1:]], np.float32)
+    columns = columns_of("atoms", channels)[1:]
+    low = np.array([column.low for column in columns], np.float32)
+    high = np.array([column.high for column in columns], np.float32)
     params = random_numbers.uniform(low, high, (count, len(low))).astype(np.float32)
     params = np.clip(params, low, high)
     if count:
-        params[0, 5:9] = 0, 0, SILENT_DB, 0
+        params[0, PLACE["freq2_hz"] :][:3] = 0, SILENT_DB, 0
     ids = np.arange(count, dtype=np.int64) * 3
     given = {"duration_s": 2.5, "sample_rate": 44100, "channels": channels, "source_name": "a.wav", "seed": 7} | header
     return Events(
@@ -123,10 +127,11 @@ def float32s(low, high):
 @st.composite
 def any_events(draw):
     count, channels, frames = draw(st.integers(0, 4)), draw(st.integers(1, 2)), draw(st.integers(0, 2))
-    rows = [[draw(float32s(column.low, column.high)) for column in ATOM_COLUMNS[1:]] for _ in range(count)]
-    params = np.array(rows, np.float32).reshape(count, 15)
-    for level, other in ((3, 2), (7, 6), (11, 10), (13, 14)):  # a slot without decay or frequency is unused
-        params[params[:, other] == 0, level] = SILENT_DB
+    columns = columns_of("atoms", channels)[1:]
+    rows = [[draw(float32s(column.low, column.high)) for column in columns] for _ in range(count)]
+    params = np.array(rows, np.float32).reshape(count, len(columns))
+    for level, other in [*((level, "decay_s") for level in LEVELS), ("noise_level_db", "freq4_hz")]:
+        params[params[:, PLACE[other]] == 0, PLACE[level]] = SILENT_DB
     texts = st.text(st.characters(exclude_characters="/\0", codec=None), max_size=8)
     plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts
     return Events(
@@ -193,7 +198,7 @@ def test_npz_layout(tmp_path):
         arrays = dict(file)
     assert {name: (array.dtype.str, array.shape) for name, array in arrays.items() if name != "header"} == {
         "onset_s": ("<f8", (5,)),
-        "params": ("<f4", (5, 15)),
+        "params": ("<f4", (5, 16)),
         "note": ("<i4", (5,)),
         "id": ("<i8", (5,)),
         "noise_seed": ("<u8", (5,)),
@@ -203,7 +208,7 @@ def test_npz_layout(tmp_path):
     header = json.loads(arrays["header"].tobytes().decode("utf-8"))
     columns = header.pop("columns")
     assert columns[0] == {"name": "onset_s", "unit": "s"} and columns[4] == {"name": "level1_db", "unit": "dBFS"}
-    assert [column["name"] for column in columns] == [column.name for column in ATOM_COLUMNS]
+    assert [column["name"] for column in columns] == [column.name for column in COLUMNS]
     assert header == {
         "format": "sparse-events",
         "version": 1,
@@ -230,8 +235,8 @@ def test_json_layout(tmp_path):
     text = saved(tmp_path, events, "a.json").read_text("utf-8")
     found = json.loads(text)
     assert list(found) == ["header", "columns", "rows", "air"]
-    assert [column["name"] for column in found["columns"]] == [column.name for column in ATOM_COLUMNS] + LABELS
-    assert [column["unit"] for column in found["columns"]][-4:] == ["Hz", "", "", ""]
+    assert [column["name"] for column in found["columns"]] == [column.name for column in COLUMNS] + LABELS
+    assert [column["unit"] for column in found["columns"]][-5:] == ["dBFS", "", "", "", ""]
     row = found["rows"][1]
     assert row[0] == events.onset_s[1] and row[-3:] == [-1, 3, int(events.noise_seed[1])]
     assert row[1] == float(str(events.params[1, 0]))
@@ -243,18 +248,18 @@ def test_json_layout(tmp_path):
 def test_csv_layout(tmp_path):
     events = make_events()
     lines = saved(tmp_path, events, "a.csv").read_text("utf-8").splitlines()
-    assert lines[0].split(",") == [column.name for column in ATOM_COLUMNS] + LABELS
+    assert lines[0].split(",") == [column.name for column in COLUMNS] + LABELS
     assert len(lines) == 6
-    np.testing.assert_array_equal(np.array(lines[3].split(",")[1:16], np.float32), events.params[2])
+    np.testing.assert_array_equal(np.array(lines[3].split(",")[1:17], np.float32), events.params[2])
     assert fault(tmp_path / "a.csv") == "is a CSV export, which cannot be read back; keep the .npz or .json"
 
 
 def test_json_written_by_hand(tmp_path):
     """The least that is needed, with a byte order mark, in whole numbers where they are whole."""
-    columns = json.loads(saved(tmp_path, name="a.json").read_text("utf-8"))["columns"]
+    columns = json.loads(saved(tmp_path, make_events(channels=1), "a.json").read_text("utf-8"))["columns"]
     header = {"format": "sparse-events", "version": 1, "kind": "atoms"}
     header |= {"duration_s": 2, "sample_rate": 8000, "channels": 1, "of the future": [1]}
-    row = [0, 0.01, 440, 1, -6, 0, 0, 0, -200, 0, 0, 0, -200, 0, -200, 0, -1, 1, 0]
+    row = [0, 0.01, 1, 440, -6, 0, 0, -200, 0, 0, -200, 0, 0, -200, 0, -200, -1, 1, 0]
     path = tmp_path / "hand.json"
     path.write_text(json.dumps({"header": header, "columns": columns, "rows": [row], "air": [[]]}), "utf-8-sig")
     events = load_events(path)
@@ -485,7 +490,7 @@ def test_writes_no_header_that_it_would_not_read(tmp_path):
 
 
 def column_changes(columns):
-    yield "holds an unknown column 'pan'; update sparse, or remove the column", [*columns, {"name": "pan", "unit": ""}]
+    yield "holds an unknown column 'wet'; update sparse, or remove the column", [*columns, {"name": "wet", "unit": ""}]
     yield "lacks the column attack_s", [column for column in columns if column["name"] != "attack_s"]
     yield "its columns are not in order", columns[1::-1] + columns[2:]
     yield "its columns are not in order", [columns[0], *columns]
@@ -516,13 +521,15 @@ def value_changes():
     yield "onset_s", 1e9, "event 6: onset_s is 1000000000.0, which is not in -2 .. 86400 s"
     yield "attack_s", 1e-4, "event 6: attack_s is 9.999999747378752e-05, which is not in 0.0002 .. 10 s"
     yield "freq1_hz", -1.0, "event 6: freq1_hz is -1.0, which is not in 0 .. 192000 Hz"
-    yield "decay2_s", 601.0, "event 6: decay2_s is 601.0, which is not in 0 .. 600 s"
+    yield "decay_s", 601.0, "event 6: decay_s is 601.0, which is not in 0 .. 600 s"
     yield "level3_db", 61.0, "event 6: level3_db is 61.0, which is not in -200 .. 60 dBFS"
     yield "phase1_rad", 3.2, "event 6: phase1_rad is 3.200000047683716, which is not in -3.14159 .. 3.14159 rad"
     yield "noise_level_db", -201.0, "event 6: noise_level_db is -201.0, which is not in -200 .. 60 dBFS"
-    yield "noise_hz", 2e5, "event 6: noise_hz is 200000.0, which is not in 0 .. 192000 Hz"
-    yield "decay1_s", 0.0, "event 6: decay1_s is 0; raise it, or set level1_db to -200"
-    yield "noise_hz", 0.0, "event 6: noise_hz is 0; raise it, or set noise_level_db to -200"
+    yield "freq4_hz", 2e5, "event 6: freq4_hz is 200000.0, which is not in 0 .. 192000 Hz"
+    yield "decay_s", 0.0, "event 6: decay_s is 0; raise it, or set level1_db to -200"
+    yield "pan", 1.5, "event 6: pan is 1.5, which is not in -1 .. 1"
+    yield "pan", -1.5, "event 6: pan is -1.5, which is not in -1 .. 1"
+    yield "freq4_hz", 0.0, "event 6: freq4_hz is 0; raise it, or set noise_level_db to -200"
 
 
 def with_value(events, name, value):
@@ -542,6 +549,42 @@ def test_values_out_of_range(tmp_path, name, value, message):
     assert fault(unchecked(tmp_path, events, "a.json")) == message
 
 
+@pytest.mark.parametrize("name", ["a.npz", "a.json"])
+def test_a_place_where_there_are_two_channels_and_only_there(tmp_path, name):
+    """Two channels without `pan`, one with it, and eight, which have none."""
+    two, one = make_events(), make_events(channels=1)
+    without = replace(two, header=replace(two.header, channels=1), params=two.params[:, :-1], air=two.air[:1])
+    as_if_two = replace(one, header=replace(one.header, channels=2), air=np.repeat(one.air, 2, axis=0))
+    assert refused(tmp_path, as_if_two) == "params has the shape (5, 15), not (5, 16)"
+    assert_same(load_events(saved(tmp_path, without, name)), without)
+    for events, channels, message in (
+        (two, 1, "holds an unknown column 'pan'; update sparse, or remove the column"),
+        (two, 8, "holds an unknown column 'pan'; update sparse, or remove the column"),
+        (one, 2, "lacks the column pan"),
+    ):
+        path = saved(tmp_path, events, "a.json")
+        text = json.loads(path.read_text())
+        text["header"]["channels"] = channels
+        path.write_text(json.dumps(text))
+        assert fault(path) == message
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_what_sounds_decays(tmp_path, level):
+    """Whichever mode it is, or the noise; an atom of noise alone is an atom, and one of nothing needs no decay."""
+    params = np.zeros((1, 16), np.float32)
+    params[0, PLACE["attack_s"]], params[0, PLACE["freq4_hz"]] = 0.01, 1000
+    params[0, [PLACE[name] for name in LEVELS]] = SILENT_DB
+    nothing = replace(make_events(1), params=params)
+    assert_same(load_events(saved(tmp_path, nothing)), nothing)
+    sounding = replace(nothing, params=params.copy())
+    sounding.params[0, PLACE[level]] = -20
+    (tmp_path / "a.npz").unlink()
+    assert refused(tmp_path, sounding) == f"event 0: decay_s is 0; raise it, or set {level} to -200"
+    sounding.params[0, PLACE["decay_s"]] = 0.5
+    assert_same(load_events(saved(tmp_path, sounding)), sounding)
+
+
 def unchecked(tmp_path, events, name):
     """Events written without the checks."""
     path = tmp_path / name
@@ -550,7 +593,7 @@ def unchecked(tmp_path, events, name):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", ["onset_s", "attack_s", "phase3_rad", "noise_hz"])
+@pytest.mark.parametrize("name", ["onset_s", "attack_s", "phase3_rad", "noise_level_db"])
 def test_values_that_are_not_finite(tmp_path, name, value):
     events = with_value(make_events(), name, value)
     message = f"event 6: {name} is {value}, which is not in"
@@ -561,7 +604,7 @@ def test_values_that_are_not_finite(tmp_path, name, value):
 
 def test_values_at_the_limits(tmp_path):
     events = make_events(2)
-    table = ATOM_COLUMNS[1:]
+    table = COLUMNS[1:]
     params = np.array([[column.low for column in table], [column.high for column in table]], np.float32)
     events = replace(events, params=params, onset_s=np.array([-2.0, 86400.0]))
     assert_same(load_events(saved(tmp_path, events)), events)
@@ -592,7 +635,7 @@ def test_arrays_of_the_wrong_kind(tmp_path):
         (replace(events, note=events.note[:4]), "note has the shape (4,), not (5,)"),
         (replace(events, air=events.air[:1]), "air has the shape (1, 3, 24), not (2, 3, 24)"),
         (replace(events, air=events.air[0]), "air has the shape (3, 24), not (2, 0, 24)"),
-        (replace(events, params=events.params[:, :14]), "params has the shape (5, 14), not (5, 15)"),
+        (replace(events, params=events.params[:, :15]), "params has the shape (5, 15), not (5, 16)"),
     ]
     for changed_events, message in wrong:
         assert refused(tmp_path, changed_events) == message
@@ -604,18 +647,18 @@ def test_arrays_of_the_wrong_kind(tmp_path):
 def row_changes():
     yield lambda text: text.update(rows={}), "its rows are not a list of at most 10000000 events"
     yield lambda text: text.pop("rows"), "its rows are not a list of at most 10000000 events"
-    yield lambda text: text["rows"].insert(1, 5), "row 2 does not hold 19 numbers"
-    yield lambda text: text["rows"][1].pop(), "row 2 does not hold 19 numbers"
-    yield lambda text: text["rows"][4].append(0), "row 5 does not hold 19 numbers"
+    yield lambda text: text["rows"].insert(1, 5), "row 2 does not hold 20 numbers"
+    yield lambda text: text["rows"][1].pop(), "row 2 does not hold 20 numbers"
+    yield lambda text: text["rows"][4].append(0), "row 5 does not hold 20 numbers"
     for nonsense in ("1", True, None, [], {}):
         yield lambda text, value=nonsense: text["rows"][2].__setitem__(3, value), "row 3 holds something that is not a"
     yield lambda text: text["rows"][2].__setitem__(3, 10**400), "holds a number that is too large"
-    yield lambda text: text["rows"][2].__setitem__(2, 10**30), "event 6: freq1_hz is 1.0000000150474662e+30, which is"
-    yield lambda text: text["rows"][2].__setitem__(2, 1e300), "event 6: freq1_hz is inf, which is not in 0 .. 192000 Hz"
-    yield lambda text: text["rows"][2].__setitem__(16, 2**31), "a note is not a whole number from -2147483648 to"
-    yield lambda text: text["rows"][2].__setitem__(17, 1.0), "a id is not a whole number from -9223372036854775808 to"
+    yield lambda text: text["rows"][2].__setitem__(3, 10**30), "event 6: freq1_hz is 1.0000000150474662e+30, which is"
+    yield lambda text: text["rows"][2].__setitem__(3, 1e300), "event 6: freq1_hz is inf, which is not in 0 .. 192000 Hz"
+    yield lambda text: text["rows"][2].__setitem__(17, 2**31), "a note is not a whole number from -2147483648 to"
+    yield lambda text: text["rows"][2].__setitem__(18, 1.0), "a id is not a whole number from -9223372036854775808 to"
     yield (
-        lambda text: text["rows"][2].__setitem__(18, -1),
+        lambda text: text["rows"][2].__setitem__(19, -1),
         "a noise_seed is not a whole number from 0 to 18446744073709",
     )
     air = "its air is not 2 equal lists of frames of 24 numbers, one a channel"
@@ -643,8 +686,8 @@ def test_rows(tmp_path, change, message):
 
 
 def array_changes():
-    yield {"params": np.zeros((5, 14), np.float32)}, "params.npy has the shape (5, 14), but the header declares (5, 15)"
-    yield {"params": np.zeros(75, np.float32)}, "params.npy has the shape (75,), but the header declares (5, 15)"
+    yield {"params": np.zeros((5, 15), np.float32)}, "params.npy has the shape (5, 15), but the header declares (5, 16)"
+    yield {"params": np.zeros(80, np.float32)}, "params.npy has the shape (80,), but the header declares (5, 16)"
     yield {"onset_s": np.zeros(6)}, "onset_s.npy has the shape (6,), but the header declares (5,)"
     yield {"onset_s": np.zeros(5, np.float32)}, "onset_s.npy is of type '<f4', not '<f8'"
     yield {"id": np.zeros(5, ">i8")}, "id.npy is of type '>i8', not '<i8'"

@@ -13,6 +13,7 @@ from sparsecli.core.columns import (
     MIN_ATTACK_S,
     MIN_ONSET_S,
     MODES_PER_ATOM,
+    NOISE_FREQ,
     SILENT_DB,
 )
 from sparsecli.core.events import Events, Header, events_from_columns
@@ -65,21 +66,22 @@ def draw_events(
 ) -> Events:
     """Events of -40 to 0 dB from 0.2 s before the start to the end, a fifth of their slots unused.
 
-    With `noise` two thirds of them have a burst, and there is air of -60 to -40 dB a band.
+    With `noise` two thirds of them have a burst, with a mode in its slot or without, and there is air of -60 to -40 dB
+    a band.
     """
     draw = Draw(seed)
     columns = {
         "onset_s": draw.between(-0.2, duration_s, count),
         "attack_s": draw.ratios(shortest_attack_s, 0.3, count),
+        "decay_s": draw.ratios(0.01, 10, count),
         "noise_level_db": draw.between(-50, -20, count),
-        "noise_hz": draw.ratios(100, 8000, count),
     }
+    noise_hz = draw.ratios(100, 8000, count)
     silent = draw.between(0, 1, count) > (2 / 3 if noise else 0)
-    columns["noise_level_db"][silent], columns["noise_hz"][silent] = SILENT_DB, 0.0
+    columns["noise_level_db"][silent] = SILENT_DB
     for slot in range(1, MODES_PER_ATOM + 1):
         mode = {
             "freq_hz": draw.ratios(30, 10_000, count),
-            "decay_s": draw.ratios(0.01, 10, count),
             "level_db": draw.between(-40, 0, count),
             "phase_rad": draw.between(-3, 3, count),
         }
@@ -88,6 +90,7 @@ def draw_events(
             name, _, unit = quantity.partition("_")
             values[unused] = SILENT_DB if name == "level" else 0.0
             columns[f"{name}{slot}_{unit}"] = values
+    columns[NOISE_FREQ] = torch.where(silent, columns[NOISE_FREQ], noise_hz)
     frames = max(1, round(duration_s)) if noise else 0
     return events_from_columns(
         Header(duration_s=duration_s, sample_rate=sample_rate, seed=seed),
@@ -106,29 +109,31 @@ def draw_atoms(
     decay: tuple[float, float] = (8.0, 60_000.0),
     omega: tuple[float, float] = (0.006, 3.09),
 ) -> Atoms:
-    """Atoms of a fit, in samples and radians a sample, over all that a fit at 22 050 Hz may reach.
+    """Atoms `[1, count]` of a fit, in samples and radians a sample, over all that a fit at 22 050 Hz may reach.
 
-    Onsets lie between `onset[0]` and `onset[1]` after `samples`; `decay` are times 1 / d.
+    Onsets lie between `onset[0]` and `onset[1]` after `samples`; `decay` are times 1 / d. The first `modes` slots of
+    each are in use; what stands in the others is nothing that may matter.
     """
     draw = Draw(seed)
-    owner = torch.arange(count).repeat_interleave(modes)
+    slots = (1, count, MODES_PER_ATOM)
+    used = (torch.arange(MODES_PER_ATOM) < modes).expand(slots)
     return Atoms(
-        onset=draw.between(onset[0], samples + onset[1], count),
-        log_attack=draw.ratios(*attack, count).log(),
-        owner=owner,
-        log_damping=-draw.ratios(*decay, len(owner)).log(),
-        omega=draw.ratios(*omega, len(owner)),
-        amp=torch.complex(draw.normal(len(owner)), draw.normal(len(owner))),
+        onset=draw.between(onset[0], samples + onset[1], 1, count),
+        log_attack=draw.ratios(*attack, 1, count).log(),
+        log_damping=-draw.ratios(*decay, 1, count).log(),
+        omega=draw.ratios(*omega, *slots),
+        amp=torch.complex(draw.normal(*slots), draw.normal(*slots)) * used,
+        used=used,
     )
 
 
 def modes_of_atoms(atoms: Atoms) -> Modes:
-    """Each mode of `atoms` as a strike of its own, for a sample rate of 1."""
+    """Atoms `[1, A]` as strikes for a sample rate of 1."""
     return Modes(
-        onset_s=atoms.onset[atoms.owner],
-        attack_s=atoms.log_attack.exp()[atoms.owner],
-        freq_hz=atoms.omega[:, None] / (2 * math.pi),
-        decay_s=math.log(1000) / atoms.log_damping.exp()[:, None],
-        amplitude=atoms.amp.abs()[:, None],
-        phase_rad=atoms.amp.angle()[:, None],
+        onset_s=atoms.onset[0],
+        attack_s=atoms.log_attack[0].exp(),
+        freq_hz=atoms.omega[0] / (2 * math.pi),
+        decay_s=(math.log(1000) / atoms.log_damping[0].exp())[:, None].expand_as(atoms.omega[0]),
+        amplitude=atoms.amp[0].abs(),
+        phase_rad=atoms.amp[0].angle(),
     )

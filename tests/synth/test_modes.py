@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparsecli.dsp.quality import snr_db
 from sparsecli.synth import modes as modes_module
-from sparsecli.synth.modes import BLOCK, SUPPORT_DB, Modes, audible_samples, envelope_peak, render_modes
+from sparsecli.synth.modes import BLOCK, SUPPORT_DB, Modes, audible_samples, envelope_peak, render_each, render_modes
 
 from ..oracle.draw import Draw, draw_modes
 from ..oracle.twin import render_slowly
@@ -160,6 +160,33 @@ def test_neighbours_change_nothing():
     whole = render_modes(modes, SAMPLES, RATE)
     parts = [render_modes(modes.take(part), SAMPLES, RATE) for part in rows.split([1, 4, 11])]
     assert largest_difference(torch.stack(parts).sum(0), whole, modes) < -140  # worst -148
+
+
+def test_each_strike_by_itself():
+    """What is summed, on any stretch; a silent strike is silence."""
+    modes, begin, samples = draw_modes(3, 12, 0.5, RATE), 777, 5000
+    modes = replace(modes, amplitude=modes.amplitude * (torch.arange(12) != 4)[:, None])
+    each = render_each(modes, samples, RATE, start=begin)
+    assert each.shape == (12, samples) and not each[4].any()
+    alone = [render_modes(modes.take(torch.tensor([e])), samples, RATE, start=begin) for e in range(12)]
+    assert largest_difference(each[7], alone[7], modes) < -140
+    assert largest_difference(each.sum(0), render_modes(modes, samples, RATE, start=begin), modes) < -130
+    assert render_each(modes.take(torch.tensor([], dtype=torch.long)), samples, RATE).shape == (0, samples)
+
+
+def test_gains_send_strikes_to_channels():
+    """A matrix product with each strike; a gradient flows through it."""
+    modes, gains = draw_modes(4, 9, 0.5, RATE), Draw(4).between(-1, 1, 3, 9).requires_grad_()
+    sound = render_modes(modes, SAMPLES, RATE, gains=gains)
+    each = render_each(modes, SAMPLES, RATE)
+    expected = gains.detach().float() @ each
+    assert sound.shape == (3, SAMPLES) and largest_difference(sound.detach(), expected, modes) < -130
+    cotangent = Draw(5).normal(3, SAMPLES).float()
+    (slope,) = torch.autograd.grad((sound * cotangent).sum(), gains)
+    torch.testing.assert_close(slope.float(), cotangent @ each.T, rtol=1e-4, atol=1e-3)  # sums of 11 025 floats
+    assert torch.equal(
+        render_modes(modes, SAMPLES, RATE, gains=torch.ones(1, 9))[0], render_modes(modes, SAMPLES, RATE)
+    )
 
 
 def test_a_strike_ends_alike_in_any_company():
