@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from sparsecli.engine.settings import EFFORTS, FitSettings
+from sparsecli.engine.settings import DEFAULT_ATOMS, EFFORTS, FitSettings
 
 from . import options
 from .console import Console, Progress, print_json, speed, spoken
@@ -41,7 +41,10 @@ def _efforts_told() -> str:
 setting = partial(options.setting, FitSettings)
 Inputs = Annotated[list[str], typer.Argument(metavar="IN", help="Recordings; - is standard input.")]
 Output = Annotated[str | None, options.output("Events file (.npz, .json, .csv), folder, or -.")]
-Atoms = Annotated[int | None, setting("atoms", "--atoms", "N", "Atoms for each 1.486 s of audio.")]
+Atoms = Annotated[
+    int | None,
+    setting("atoms", "--atoms", "N", f"Atoms for each 1.486 s of audio ({DEFAULT_ATOMS}, or what --budget allows)."),
+]
 Snr = Annotated[float | None, setting("snr_db", "--snr", "DB", "Stop once this SNR is reached.")]
 Budget = Annotated[int | None, setting("budget", "--budget", "NUMBERS", "At most so many numbers for each 1.486 s.")]
 Seconds = Annotated[float | None, setting("seconds", "--seconds", "S", "Stop after this much time.")]

@@ -26,8 +26,8 @@ S = TypeVar("S")
 def default_of(kind: type[Any], field: str) -> Any:
     """The default of a setting.
 
-    >>> default_of(FitSettings, "atoms")
-    64
+    >>> default_of(FitSettings, "bandwidth_hz")
+    11025.0
     """
     return next(entry.default for entry in fields(kind) if entry.name == field)
 

@@ -317,7 +317,7 @@ def _rivals_gain(problem: Problem, wanted: list[Candidate]) -> float:
 
     Where numbers are counted, a share of what the weakest newcomer explains for each of its own.
     """
-    if problem.settings.budget is None or not wanted:
+    if problem.settings.budget is None or problem.settings.atoms is not None or not wanted:
         return 0.0
     return RIVALRY * NUMBERS_OF_MODE / (NUMBERS_OF_STRIKE + NUMBERS_OF_MODE) * min(rival.gain for rival in wanted)
 

@@ -5,12 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from sparsecli.core.columns import MAX_FREQ_HZ, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
+from sparsecli.core.columns import (
+    MAX_FREQ_HZ,
+    MAX_SAMPLE_RATE,
+    MIN_SAMPLE_RATE,
+    NUMBERS_OF_MODE,
+    NUMBERS_OF_STRIKE,
+)
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Quality = Literal["fast", "normal", "best"]
 
 MAX_ATOMS = 100_000
+DEFAULT_ATOMS = 64
+LEAST_NUMBERS = NUMBERS_OF_STRIKE + NUMBERS_OF_MODE  # of an atom
 MAX_SNR_DB = 150.0  # what float32 samples can tell from a perfect copy
 MIN_BANDWIDTH_HZ = 20.0  # the lowest audible tone
 MIN_BITS, MAX_BITS = 4.0, 16.0  # a number: below, too many modes drop out; above, plain float32 is no larger
@@ -53,7 +61,7 @@ class FitSettings:
     """Settings of `fit`.
 
     Attributes:
-        atoms: density: this many atoms for each 1.486 s of audio.
+        atoms: density: this many atoms for each 1.486 s of audio; None: 64, or as many as the budget allows.
         snr_db: stop once the coherent part reaches this SNR; None: no such goal.
         budget: hard cap on the numbers in use for each 1.486 s, air included; None: no cap.
         seconds: stop after this much time; None: no limit. The one rule that gives up identical bytes.
@@ -65,7 +73,7 @@ class FitSettings:
         price: of a number, as a share of what the description length asks.
     """
 
-    atoms: int = 64
+    atoms: int | None = None
     snr_db: float | None = None
     budget: int | None = None
     seconds: float | None = None
@@ -83,8 +91,10 @@ class FitSettings:
 
     @property
     def density(self) -> int:
-        """Atoms for each 1.486 s at most."""
-        return self.atoms if self.budget is None else MAX_ATOMS
+        """Atoms for each 1.486 s at most: as many as were asked for, or as the budget allows."""
+        if self.atoms is not None:
+            return self.atoms
+        return DEFAULT_ATOMS if self.budget is None else max(1, self.budget // LEAST_NUMBERS)
 
     def __post_init__(self) -> None:
         check_range("--atoms", self.atoms, 1, MAX_ATOMS)

@@ -33,3 +33,10 @@ def test_out_of_range_names_the_option(settings: FitSettings | RenderSettings, n
 def test_the_defaults_are_in_range_and_none_is_no_limit(settings: type):
     assert settings() == settings()
     assert FitSettings(snr_db=None, budget=None, seconds=None) == FitSettings()
+
+
+def test_atoms_are_64_or_what_the_budget_allows():
+    assert FitSettings().density == 64
+    assert FitSettings(atoms=10, budget=1024).density == 10
+    assert FitSettings(budget=1024).density == 1024 // 6  # an atom of one mode has six numbers
+    assert FitSettings(budget=1).density == 1
