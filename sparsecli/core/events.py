@@ -122,6 +122,11 @@ class Events:
         )
 
 
+def notes_of(events: Events) -> int:
+    """How many musical notes the labels of events make."""
+    return len(set(events.note[events.note >= 0].tolist()))
+
+
 def make_noise_seeds(seed: int, ids: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Noise seeds `[E]` from the run's seed and the events' numbers, never from the audio.
 
