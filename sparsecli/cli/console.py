@@ -38,6 +38,15 @@ def spoken(name: str, direction: Literal["input", "output"]) -> str:
     return f"standard {direction}" if name == STANDARD else name
 
 
+def plural(count: int, what: str) -> str:
+    """How many of what.
+
+    >>> plural(1, "note"), plural(0, "note")
+    ('1 note', '0 notes')
+    """
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 class Console:
     """Messages about inputs, one line each.
 

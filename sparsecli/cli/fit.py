@@ -13,7 +13,7 @@ import typer
 from sparsecli.engine.settings import DEFAULT_ATOMS, EFFORTS, FitSettings
 
 from . import options
-from .console import Console, Progress, print_json, speed, spoken
+from .console import Console, Progress, plural, print_json, speed, spoken
 from .interrupts import Interrupts
 from .options import settings_from, usage_errors
 from .outputs import check_extensions, check_outputs, check_writable, make_folder, plan_outputs
@@ -57,6 +57,7 @@ Residual = Annotated[
     typer.Option("--residual", metavar="WAV", help="Also write the recording minus its rendering, as float samples."),
 ]
 Seed = Annotated[int | None, setting("seed", "--seed", "N", "Seed of the noise bursts.")]
+Notes = Annotated[bool | None, setting("notes", "--notes", None, "Group atoms into musical notes.")]
 Format = Annotated[str | None, options.file_format(FORMATS)]
 Quality = Annotated[
     str | None,
@@ -84,6 +85,7 @@ def fit_command(
     duration_s: Duration = None,
     residual: Residual = None,
     seed: Seed = None,
+    notes: Notes = None,
     device: options.Device = None,
     config: options.Config = None,
     assignments: options.Set = None,
@@ -225,6 +227,8 @@ def _write_residual(task: FitTask, audio: Audio, events: Events) -> None:
 
 
 def _record(task: FitTask, result: fitting.FitResult) -> Record:
+    from sparsecli.core.events import notes_of
+
     events = result.events
     return {
         "input": task.input,
@@ -234,6 +238,7 @@ def _record(task: FitTask, result: fitting.FitResult) -> Record:
         "duration_s": events.header.duration_s,
         "seconds": result.seconds,
         "complete": result.complete,
+        "notes": notes_of(events) if task.settings.notes else None,
         "quality": dict(events.header.quality),
     }
 
@@ -243,6 +248,7 @@ def _summary(record: dict[str, Any]) -> str:
     snr, log_mel, bits, lost = (quality.get(name) for name in ("snr_db", "log_mel_db", "bits", "snr_lost_db"))
     parts = [
         f"{record['events']} atoms, {record['numbers']} numbers",
+        "" if record["notes"] is None else plural(record["notes"], "note"),
         f"SNR {snr:.1f} dB" if snr is not None else "no SNR (silence)",
         f"log-mel {log_mel:.1f} dB" if log_mel is not None else "",
         f"{bits:.1f} bits a number" if bits is not None else "",

@@ -12,7 +12,7 @@ from sparsecli.core.columns import COLUMNS_OF_KIND, NOISE_FREQ, SILENT_DB, STRET
 from sparsecli.core.errors import SparseError
 
 from . import options
-from .console import Console, print_json, print_table
+from .console import Console, plural, print_json, print_table
 from .interrupts import Interrupts
 from .options import usage_errors
 from .outputs import check_outputs
@@ -30,12 +30,14 @@ def info_command(
         list[str] | None, typer.Argument(metavar="IN", help="Events files; - is standard input.", show_default=False)
     ] = None,
     columns: Annotated[bool, typer.Option("--columns", help="Print what the numbers of an event mean.")] = False,
+    notes: Annotated[bool, typer.Option("--notes", help="Print the musical notes, one a line.")] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Print what events files hold: counts, ranges, source, settings and the quality reached.
 
-    --columns prints the table of columns instead; of every kind, in two channels, where no file is named.
+    --columns prints the table of columns instead; of every kind, in two channels, where no file is named. --notes prints
+    the notes that sparse fit --notes has found.
     """
     console = Console(quiet)
     if columns and not inputs:
@@ -45,18 +47,21 @@ def info_command(
     with usage_errors(console):
         if not inputs:
             raise SparseError("", "no events file is named", "name one, - for standard input, or give --columns")
+        if columns and notes:
+            raise SparseError("--notes", "--columns prints another table", "give one of them")
         check_outputs(inputs, [])
-    tasks = [InfoTask(name, columns) for name in inputs]
-    show = print_json if as_json else _print_columns if columns else _print_info
+    tasks = [InfoTask(name, columns, notes) for name in inputs]
+    show = print_json if as_json else _print_columns if columns else _print_notes if notes else _print_info
     run_each(info_one, tasks, console, show)
 
 
 @dataclass(frozen=True)
 class InfoTask:
-    """One file to describe, or the columns of its kind."""
+    """One file to describe, or the columns of its kind, or its notes."""
 
     input: str
     columns: bool
+    notes: bool
 
 
 def info_one(task: InfoTask, console: Console, interrupts: Interrupts) -> Record:
@@ -66,12 +71,21 @@ def info_one(task: InfoTask, console: Console, interrupts: Interrupts) -> Record
     events, size = load_events_and_size(task.input)
     if task.columns:
         return _columns(events.header.kind, events.table)
+    if task.notes:
+        from sparsecli.engine.notes import note_table
+
+        return {"input": task.input, "notes": [asdict(note) for note in note_table(events)]}
     kbit_s = 8 * size / events.header.duration_s / 1000
     return {"input": task.input, "bytes": size, "kbit_s": kbit_s, **describe(events)}
 
 
 def describe(events: Events) -> Record:
     """Counts, ranges and header of events, in numbers that JSON can hold. A range is None where nothing is in it."""
+    import numpy as np
+
+    from sparsecli.engine.notes import note_table
+
+    notes = note_table(events)
     used = events.modes("level_db") > SILENT_DB  # [E, 4]
     bursts = events.column("noise_level_db") > SILENT_DB  # [E]
     header = asdict(events.header)
@@ -81,6 +95,7 @@ def describe(events: Events) -> Record:
         "events": len(events),
         "modes": int(used.sum()),
         "bursts": int(bursts.sum()),
+        "notes": len(notes),
         "numbers": events.numbers,
         "numbers_per_stretch": events.numbers / stretches,
         **header,
@@ -90,6 +105,7 @@ def describe(events: Events) -> Record:
             "decay_s": _range(events.column("decay_s")),
             "freq_hz": _range(events.modes("freq_hz")[used]),
             "level_db": _range(events.modes("level_db")[used]),
+            "pitch_hz": _range(np.array([note.pitch_hz for note in notes])),
             "noise_hz": _range(events.column(NOISE_FREQ)[bursts]),
             "noise_level_db": _range(events.column("noise_level_db")[bursts]),
             **({"pan": _range(events.column("pan"))} if "pan" in events.columns else {}),
@@ -125,6 +141,7 @@ def _print_info(record: Record) -> None:
     rows = [
         ("kind", record["kind"]),
         ("events", f"{record['events']} with {record['modes']} modes and {record['bursts']} noise bursts"),
+        ("notes", _notes_text(record)),
         ("numbers in use", f"{record['numbers']}, {record['numbers_per_stretch']:.0f} for each {STRETCH_S:.3f} s"),
         ("duration", f"{record['duration_s']:.3f} s"),
         ("file", _file_text(record)),
@@ -147,6 +164,29 @@ def _file_text(record: Record) -> str:
         f"{quality['snr_lost_db']:.2f} dB of SNR lost" if "snr_lost_db" in quality else "",
     ]
     return ", ".join(filter(None, parts))
+
+
+def _print_notes(record: Record) -> None:
+    heading = ("note", "name", "midi", "pitch_hz", "onset_s", "end_s", "level_db", "atoms")
+    rows = [
+        [
+            str(note["note"]),
+            note["name"],
+            *(f"{note[key]:.{digits}f}" for key, digits in zip(heading[2:7], (2, 2, 3, 3, 1), strict=True)),
+            str(len(note["ids"])),
+        ]
+        for note in record["notes"]
+    ]
+    print_table([heading, *rows], title=f"{record['input']}: {plural(len(rows), 'note')}")
+
+
+def _notes_text(record: Record) -> str:
+    if not record["notes"]:
+        return "none; sparse fit --notes groups atoms into notes"
+    from sparsecli.engine.notes import midi_of, name_of
+
+    lowest, highest = (name_of(float(midi_of(pitch_hz))) for pitch_hz in record["ranges"]["pitch_hz"])
+    return f"{record['notes']}, {lowest} to {highest}"
 
 
 def _range_text(low_high: Sequence[float] | None) -> str:

@@ -35,6 +35,7 @@ from ..synth.modes import NEPERS_PER_T60, envelope_peak, support_s
 from .checkpoints import Checkpoint, digest_of, to_checkpoint, to_state
 from .devices import choose_device, one_thread
 from .modal import Atoms
+from .notes import group_notes
 from .panning import solve_pans
 from .pursuit import State, most_atoms, pursue
 from .quantising import quantise
@@ -104,6 +105,7 @@ def fit(
         events = place_atoms(events, source, settings.device)
         events = add_texture(events, source, spend - events.numbers)
         events = replace(events, header=replace(events.header, quality=measure(events, source)))
+        events = group_notes(events) if settings.notes else events
         events, codes = (events, None) if settings.bits is None else quantise_fit(events, source, settings)
     return FitResult(events, watch.elapsed_s, not watch.asked_to_stop, codes)
 

@@ -71,6 +71,7 @@ class FitSettings:
         device: where torch works; `auto` takes the fastest there is.
         quality: how much work the fit takes upon itself.
         price: of a number, as a share of what the description length asks.
+        notes: group the atoms into musical notes.
     """
 
     atoms: int | None = None
@@ -83,6 +84,7 @@ class FitSettings:
     device: Device = "auto"
     quality: Quality = "normal"
     price: float = 0.25
+    notes: bool = False
 
     @property
     def effort(self) -> Effort:

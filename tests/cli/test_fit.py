@@ -321,3 +321,20 @@ def test_a_quantised_file_of_two_channels_keeps_the_places(invoke, tmp_path: Pat
     packed = load_events(tmp_path / "a.npz")
     assert {-1.0, 1.0} <= set(packed.column("pan").round(1).tolist())
     assert packed.header.quality["snr_db"] > 25
+
+
+def test_notes_are_labelled_where_asked(invoke, tone, tmp_path: Path):
+    result = invoke("fit", tone("song.wav"), *FEW, "--notes", "--json")
+    record = json.loads(result.stdout)
+    assert record["notes"] == 1
+    assert f"{record['numbers']} numbers, 1 note, SNR" in result.stderr
+    events = load_events(tmp_path / "song.npz")
+    assert events.note.max() == 0 and events.header.settings["notes"] is True
+    plain = json.loads(invoke("fit", "song.wav", *FEW, "--overwrite", "--json").stdout)
+    assert plain["notes"] is None
+    assert (load_events(tmp_path / "song.npz").note == -1).all()
+
+
+def test_silence_has_no_notes(invoke, tone):
+    result = invoke("fit", tone("song.wav", gain=0.0), *FEW, "--notes")
+    assert result.exit_code == 0 and ", 0 notes, no SNR (silence)" in result.stderr

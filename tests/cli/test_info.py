@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from sparsecli.core.columns import columns_of
+from sparsecli.engine.notes import group_notes
+from sparsecli.io.events_file import load_events, save_events
 
 
 def test_a_table_of_what_is_there(invoke, events):
@@ -17,6 +20,7 @@ def test_a_table_of_what_is_there(invoke, events):
     assert lines["events"] == "2 with 2 modes and 0 noise bursts"
     assert lines["numbers in use"] == "36, 36 for each 1.486 s"  # 2 x (3 + 3), and 24 of the air
     assert lines["freq_hz"] == "300 to 600"
+    assert lines["notes"] == "none; sparse fit --notes groups atoms into notes"
     assert lines["decay_s"] == "0.2 to 0.2"
     assert lines["source"] == "song.wav, 1 ch, 22050 Hz"
     assert lines["quality"] == "snr_db=12.5"
@@ -98,3 +102,46 @@ def test_the_rate_of_standard_input(program, events, tmp_path: Path):
 def test_what_quantising_lost(invoke, events):
     name = events("a.npz", quality={"snr_db": 9.0, "bits": 7.98, "snr_lost_db": 0.25})
     assert "quantised to 7.98 bits a number, 0.25 dB of SNR lost" in invoke("info", name).stdout
+
+
+@pytest.fixture
+def labelled(events, tmp_path: Path) -> str:
+    """Events of two notes, D4 and D5 but for some cents."""
+    name = events("two.npz")
+    save_events(tmp_path / "labelled.npz", group_notes(load_events(tmp_path / name)))
+    return "labelled.npz"
+
+
+def test_the_number_of_notes_and_their_range(invoke, labelled: str):
+    assert re.search(r"^notes +2, D4 to D5$", invoke("info", labelled).stdout, re.MULTILINE)
+    record = json.loads(invoke("info", labelled, "--json").stdout)
+    assert (record["notes"], record["ranges"]["pitch_hz"]) == (2, pytest.approx([300, 600]))
+
+
+def test_the_table_of_notes(invoke, labelled: str):
+    lines = invoke("info", labelled, "--notes").stdout.splitlines()
+    assert lines[0] == "labelled.npz: 2 notes"
+    assert lines[1].split() == ["note", "name", "midi", "pitch_hz", "onset_s", "end_s", "level_db", "atoms"]
+    assert [line.split()[:5] for line in lines[2:]] == [
+        ["0", "D4", "62.37", "300.00", "0.000"],
+        ["1", "D5", "74.37", "600.00", "0.050"],
+    ]
+    record = json.loads(invoke("info", labelled, "--notes", "--json").stdout)
+    assert record["input"] == labelled
+    assert [(note["note"], note["name"], note["ids"]) for note in record["notes"]] == [(0, "D4", [0]), (1, "D5", [1])]
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_a_table_without_notes(invoke, events, count: int):
+    result = invoke("info", events("a.npz", count=count), "--notes")
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 2)
+    assert result.stdout.startswith("a.npz: 0 notes\n")
+    assert json.loads(invoke("info", "a.npz", "--notes", "--json").stdout) == {"input": "a.npz", "notes": []}
+
+
+def test_one_table_at_a_time(invoke, events):
+    result = invoke("info", events("a.npz"), "--notes", "--columns")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "sparse: --notes: --columns prints another table; give one of them\n",
+    )
