@@ -36,8 +36,8 @@ def info_command(
 ) -> None:
     """Print what events files hold: counts, ranges, source, settings and the quality reached.
 
-    --columns prints the table of columns instead; of every kind, in two channels, where no file is named. --notes prints
-    the notes that sparse fit --notes has found.
+    --columns prints the table of columns instead; of every kind, in two channels, where no file is named. --notes
+    prints the notes that sparse fit --notes has found.
     """
     console = Console(quiet)
     if columns and not inputs:

@@ -2,7 +2,7 @@
 
 A note begins where partials of one harmonic series rise together, so atoms are not judged by their numbers alone: what
 is asked of each mode is how much louder the sound around its frequency is after its onset than before, with all modes
-near it summed as they sound. Pitches are found among those rises as Klapuri (2006) finds them in a spectrum: take the
+near it summed as they sound. Pitches are found among those rises as Klapuri (ISMIR 2006) finds them in a spectrum: take the
 fundamental frequency whose series explains most, take its partials away, repeat. What does not rise, and what rises a
 little later, belongs to the note that explains most of its energy among those that still sound.
 """
@@ -256,8 +256,8 @@ class Found:
 def series(midi: Floats, partials: Floats) -> tuple[NDArray[np.bool_], Floats]:
     """Which partials `[N]` lie on the series of which fundamentals `[C]`, `[C, H, N]`, and the weights `[C, H]`.
 
-    The weight of partial h of f is (f + 52 Hz) / (h f + 52 Hz), after Klapuri (2006), equation 9. The second constant
-    there is 320 Hz, which also weighs high notes more; with 52 Hz a single partial counts the same at any height.
+    The weight of partial h of f is (f + 52 Hz) / (h f + 52 Hz), after Klapuri (2006). His second constant is 320 Hz,
+    which also weighs high notes more; with 52 Hz a single partial counts the same at any height.
     """
     on = np.abs(midi[:, None, None] + 12 * np.log2(_HARMONICS)[:, None] - partials) < TOLERANCE
     freq_hz = 440 * 2 ** ((midi[:, None] - 69) / 12)
