@@ -2,7 +2,7 @@
 
 A note begins where partials of one harmonic series rise together, so atoms are not judged by their numbers alone: what
 is asked of each mode is how much louder the sound around its frequency is after its onset than before, with all modes
-near it summed as they sound. Pitches are found among those rises as Klapuri (ISMIR 2006) finds them in a spectrum: take the
+near it summed as they sound. Pitches are found among those rises as Klapuri (2006) finds them in a spectrum: take the
 fundamental frequency whose series explains most, take its partials away, repeat. What does not rise, and what rises a
 little later, belongs to the note that explains most of its energy among those that still sound.
 """
