@@ -67,8 +67,8 @@ def main() -> None:
         "Notes found by a fit with 64 atoms for 1.486 s",
         f"At most the first {arguments.longest:g} s of each recording. A note is right where its onset is within 50 ms "
         "of a true one's and its pitch within 50 cents, each note once (MIREX and mir_eval, offsets left aside).",
-        "The constants of the grouping were chosen on the first 12 s of three rendered pieces (piano, string quartet, oboe "
-        "and piano), so figures of those are not of unseen music.",
+        "The constants of the grouping were chosen on the first 12 s of three rendered pieces (piano, string quartet, "
+        "oboe and piano), so figures of those are not of unseen music.",
         table(HEAD, both),
         "The same with any pitch:",
         table(HEAD, onset),
