@@ -365,16 +365,16 @@ def _windows(problem: Problem, state: State, indices: list[int]) -> tuple[Window
 def _sweep(problem: Problem, state: State, indices: list[int], atoms: list[Atoms], steps: int) -> None:
     """Refine `atoms`, which replace those of stretches whose windows do not touch, where that lowers the energy."""
 
-    def refined(chunk: list[int]) -> Refined:
+    def refined(chunk: list[int]) -> tuple[Tensor, Refined]:
         places = [indices[place] for place in chunk]
+        held = _residual(problem, state, places)
         windows = _windows(problem, state, places)[0]
         damping = torch.tensor([state.damping[index] for index in places], device=problem.device, dtype=torch.float64)
         own = [atoms[place].shift(-problem.stretches[indices[place]].low * BLOCK) for place in chunk]
-        return refine(stack(own), windows, steps, damping)
+        return held, refine(stack(own), windows, steps, damping)
 
     chunks = _chunks(indices, atoms)
-    for chunk, result in zip(chunks, side_by_side(refined, chunks), strict=True):
-        held = _residual(problem, state, [indices[place] for place in chunk])
+    for chunk, (held, result) in zip(chunks, side_by_side(refined, chunks), strict=True):
         for row, place in enumerate(chunk):
             index, stretch = indices[place], problem.stretches[indices[place]]
             length = stretch.high - stretch.low

@@ -128,9 +128,11 @@ def test_too_short_or_silent_recordings_have_no_atoms(samples: int):
     assert count(pursue(torch.zeros(4000, dtype=torch.float64), RATE, FitSettings(), UNLIMITED, go_on)) == 0
 
 
+@pytest.mark.parametrize("batch", [1, 64])
 @pytest.mark.parametrize("rate", [1000, RATE])
-def test_the_residual_is_what_the_atoms_leave(rate: int, monkeypatch: pytest.MonkeyPatch):
+def test_the_residual_is_what_the_atoms_leave(rate: int, batch: int, monkeypatch: pytest.MonkeyPatch):
     """However the stretches were worked side by side, over many of them and with tails that cross several."""
+    monkeypatch.setattr(pursuit, "CHUNK_ATOMS", batch)
     samples, states = 7 * rate, []
     ringing = torch.sin(0.35 * torch.arange(samples)) * torch.exp(-torch.arange(samples) / (2.0 * rate))
     target = ringing.double() + 0.05 * noise(samples, 3)
