@@ -137,7 +137,8 @@ def with_amplitudes(codes: Codes, events: Events) -> Codes:
     shapes = grids.shapes_of(codes, events.header.duration_s)
     used = codes.grade > 0
     above_db = events.modes("level_db") - grids.floor_db(codes.grade, shapes.decay_s, shapes.attack_s)
-    turns = events.modes("phase_rad") / (2 * math.pi)
+    later_s = shapes.onset_s - events.onset_s  # under a rounded onset, carriers stay where they were
+    turns = events.modes("phase_rad") / (2 * math.pi) + events.modes("freq_hz") * later_s[:, None]
     phase = grids.round_to(turns, shapes.phase) & ((np.int64(1) << shapes.phase) - 1)
     return replace(
         codes,
@@ -179,7 +180,7 @@ def solve(events: Events, source: NDArray[np.float32], rate: int) -> Events:
             there = residual[stretch.low : max(stretch.high, stretch.low + len(sound))]
             own = there.clone()
             _add(own, sound, 1.0)
-            after = _solved(before, own[: stretch.high - stretch.low], stretch.low, samples, rate)
+            after = _solved(before, there[: stretch.high - stretch.low], stretch.low, samples, rate)
             _add(own, _sound(after, stretch.low, blocks), -1.0)
             if float(own.square().sum()) < float(there.square().sum()):
                 there.copy_(own)
@@ -187,12 +188,16 @@ def solve(events: Events, source: NDArray[np.float32], rate: int) -> Events:
     return with_amps(events, atoms.amp[0] * peak)
 
 
-def _solved(atoms: Atoms, target: Tensor, low: int, samples: int, rate: int) -> Atoms:
-    """Atoms with their amplitudes solved in the window `target` `[B, N]` that begins at the block `low`."""
-    inside = torch.tensor([min(len(target) * BLOCK, samples - low * BLOCK)], dtype=torch.float64)
+def _solved(atoms: Atoms, residual: Tensor, low: int, samples: int, rate: int) -> Atoms:
+    """Atoms with the amplitudes that leave least of a window `[B, N]`, of which `residual` is what they leave now.
+
+    The window begins at the block `low`. What is solved for is the change, so that no amplitude is worse for it.
+    """
+    inside = torch.tensor([min(len(residual) * BLOCK, samples - low * BLOCK)], dtype=torch.float64)
     ends = torch.zeros_like(inside)
-    windows = Windows(cut(target[None], inside), inside, bounds_for(rate, ends, ends, 0.0, math.pi))
-    return solve_amplitudes(atoms.shift(-low * BLOCK), windows).shift(low * BLOCK)
+    windows = Windows(cut(residual[None], inside), inside, bounds_for(rate, ends, ends, 0.0, math.pi))
+    change = solve_amplitudes(atoms.shift(-low * BLOCK), windows)
+    return replace(atoms, amp=atoms.amp + change.amp)
 
 
 def _sound(atoms: Atoms, begin: int, end: int) -> Tensor:

@@ -72,12 +72,30 @@ def test_no_number_moves_by_more_than_half_its_step(fineness: float):
     assert (freq <= 0.5 * 2.0**-shapes.freq + 1e-3)[used & ~low].all()
     level = np.abs(coded.modes("level_db") - events.modes("level_db"))
     assert (level <= 0.5 * 2.0**-shapes.level + 1e-4)[used].all()
-    turns = (coded.modes("phase_rad") - events.modes("phase_rad")) / (2 * np.pi)
+    later_s = (coded.onset_s - events.onset_s)[:, None]  # the carrier stays where it was
+    turns = (coded.modes("phase_rad") - events.modes("phase_rad")) / (2 * np.pi) - events.modes("freq_hz") * later_s
     assert (np.abs(turns - np.rint(turns)) <= 0.5 * 2.0**-shapes.phase + slack)[used].all()
     assert moved("noise_level_db").max() <= NOISE_STEP / 2
     assert np.abs(coded.air - events.air).max() <= AIR_STEP / 2 + 1e-4
     assert ((coded.air == SILENT_DB) == (events.air == SILENT_DB)).all()
     assert ((coded.modes("level_db") > SILENT_DB) == used).all()
+
+
+def test_modes_that_cancel_each_other_still_do():
+    """A slow swell whose two modes beat: its onset is rounded by many periods' worth of phase, its sound is not."""
+    columns = {column.name: np.zeros(1) for column in ATOM_COLUMNS}
+    columns |= {f"level{slot}_db": np.full(1, SILENT_DB) for slot in "34"} | {"noise_level_db": np.full(1, SILENT_DB)}
+    given = {"onset_s": 0.501275, "attack_s": 0.4, "decay_s": 5.0, "freq1_hz": 2000.3, "freq2_hz": 2001.1}
+    given |= {"level1_db": -12.0, "level2_db": -12.0, "phase1_rad": 1.0, "phase2_rad": 1.0 - 3.1}
+    columns |= {name: np.full(1, value) for name, value in given.items()}
+    events = events_from_columns(Header(SECONDS, RATE), columns, np.zeros((1, 0, 24)))
+    step_s = 2.0 ** -float(grids.shapes_of(encode(events, -29.0), SECONDS).onset[0])
+    events = replace(events, onset_s=np.round(events.onset_s / step_s) * step_s + 0.45 * step_s)
+    codes = encode(events, -29.0)
+    coded = grids.events_of(codes, events.header)
+    assert abs(coded.onset_s[0] - events.onset_s[0]) * 2000 > 0.1  # of a period
+    bits = grids.strikes_of(codes.grade, -29.0).mode_bits.min()
+    assert snr_db(sound(events), sound(coded)) > 6.02 * bits - 20  # 16 under the bits is a phase's share
 
 
 def test_one_more_of_fineness_is_one_bit_of_phase():
