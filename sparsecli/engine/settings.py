@@ -50,9 +50,9 @@ class Effort:
 
 
 EFFORTS: dict[Quality, Effort] = {
-    "fast": Effort(8, 3, 1, 6, 0, "half the time, 0.4 dB less"),
+    "fast": Effort(8, 3, 1, 6, 0, "three quarters of the time, 0.2 dB less"),
     "normal": Effort(4, 3, 2, 12, 1, ""),
-    "best": Effort(2, 4, 2, 24, 4, "four times the time, 0.3 dB more"),
+    "best": Effort(2, 4, 2, 24, 4, "three times the time, 0.1 dB more"),
 }
 
 
