@@ -5,6 +5,7 @@ Validation, the header of an events file, help texts, the optimiser's scales and
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +32,7 @@ MAX_CHANNELS = 64
 STEREO = 2  # channels, between which atoms have their places
 MAX_FREQ_HZ = MAX_SAMPLE_RATE / 2
 MAX_LEVEL_DB = 60.0
+NEPERS_PER_T60 = math.log(1000.0)  # 60 dB
 PI = 3.1415928  # the float32 above pi, so that a phase of pi stays in range after rounding
 
 # Rounding steps of a quantised file whose phases are rounded to whole turns; finer ones are in proportion. Each error

@@ -41,6 +41,7 @@ from .columns import (
     MAX_LEVEL_DB,
     MIN_ATTACK_S,
     MODES_PER_ATOM,
+    NEPERS_PER_T60,
     NOISE_STEP,
     ONSET_STEP,
     PAN_STEP,
@@ -61,7 +62,6 @@ EVENNESS = 1.0  # bits of each number for each grade; 1 asks for the least energ
 SPREAD = (0.375, 0.125, -0.125, -0.375)  # bits by slot, so that not all phases become finer at once
 MIN_BITS, MAX_BITS = 2.0, 20.0  # of a phase
 MIN_FINENESS, MAX_FINENESS = -64.0, 32.0
-NEPERS_PER_T60 = math.log(1000.0)
 SHORTEST_S, LONGEST_S = 1e-5, 1e3  # of T and of rises: keeps every depth within some 40
 BURST_DEPTH = -4  # of the frequency of noise without a mode: 16 Hz, well inside its band
 ENERGYLESS_BITS = 6.0  # of the strike of an atom that is noise alone

@@ -17,6 +17,7 @@ from ..core.columns import (
     ATOM_COLUMNS,
     MAX_LEVEL_DB,
     MODES_PER_ATOM,
+    NEPERS_PER_T60,
     NUMBERS_OF_BAND,
     NUMBERS_OF_BURST,
     NUMBERS_OF_MODE,
@@ -31,7 +32,7 @@ from ..core.grids import Codes
 from ..dsp.quality import log_mel_db, snr_db
 from ..dsp.resample import resample
 from ..synth.air import air_frames
-from ..synth.modes import NEPERS_PER_T60, envelope_peak, support_s
+from ..synth.modes import envelope_peak, support_s
 from .checkpoints import Checkpoint, digest_of, to_checkpoint, to_state
 from .devices import choose_device, one_thread
 from .modal import Atoms
@@ -238,7 +239,7 @@ def to_events(atoms: Atoms, rate: int, header: Header) -> Events:
     decay_s = NEPERS_PER_T60 / (atoms.log_damping[0, order].exp() * rate)
     amp, omega = atoms.amp[0, order], atoms.omega[0, order]
     level_db = 20 * torch.log10((amp.abs() * envelope_peak(attack_s, decay_s)[:, None]).clamp(min=1e-12))
-    level_db = torch.where(atoms.used[0, order], level_db.clamp(-MAX_LEVEL_DB - 180.0, MAX_LEVEL_DB), SILENT_DB)
+    level_db = torch.where(atoms.used[0, order], level_db.clamp(SILENT_DB, MAX_LEVEL_DB), SILENT_DB)
     slots = torch.argsort(level_db, dim=1, descending=True, stable=True)
     used = atoms.used[0, order].gather(1, slots)
     values = {

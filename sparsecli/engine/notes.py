@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.columns import SILENT_DB
+from ..core.columns import NEPERS_PER_T60, SILENT_DB
 from ..core.events import Events
 
 Floats = NDArray[np.float64]
@@ -49,7 +49,6 @@ SHARE = 0.3  # the same, to go on with it
 RELEASE_DB = 40.0  # a note ends where it is so far under its peak, hardly heard beside another
 FAINT_DB = 20.0  # atoms so far under a note's loudest do not say when it begins
 
-_NEPERS_PER_T60 = math.log(1000.0)
 _HARMONICS = np.arange(1, PARTIALS + 1)
 _NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
@@ -199,7 +198,7 @@ def partials_of(events: Events) -> Partials:
         (level_db > SILENT_DB) & (events.modes("freq_hz") > 0) & (events.column("decay_s") > 0)[:, None]
     )
     attack_s = events.column("attack_s")[atom]
-    damping = _NEPERS_PER_T60 / events.column("decay_s")[atom]
+    damping = NEPERS_PER_T60 / events.column("decay_s")[atom]
     z = attack_s * damping
     peak = (2 / (2 + z)) ** 2 * (z / (2 + z)) ** z  # of the envelope, docs/atom.md
     turn = np.exp(1j * events.modes("phase_rad")[atom, slot])
@@ -217,7 +216,7 @@ def rises(partials: Partials) -> Floats:
     first = np.searchsorted(partials.midi[order], partials.midi - NEAR)
     last = np.searchsorted(partials.midi[order], partials.midi + NEAR)
     # Past this an atom is too quiet to matter: 100 dB of decay from its onset.
-    end_s = partials.onset_s + 100 / 60 * _NEPERS_PER_T60 / partials.damping
+    end_s = partials.onset_s + 100 / 60 * NEPERS_PER_T60 / partials.damping
     spin = 2j * math.pi * partials.freq_hz - partials.damping
     grown = np.zeros(len(partials))
     at_s = np.r_[AFTER_S, BEFORE_S]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -295,9 +295,8 @@ def _advance(problem: Problem, state: State, indices: list[int], candidates: lis
 
 def _strike(problem: Problem, state: State, indices: list[int], candidates: list[list[Candidate]]) -> Atoms:
     """Newcomers in the residual of their stretches, `[G, n]`: their modes are found one by one, amplitudes solved."""
-    windows = _windows(problem, state, indices)[0]
     residual = _residual(problem, state, indices)
-    windows = replace(windows, target=residual)
+    windows = _windows(problem, indices, residual)
     new = stack([to_atoms(wanted, problem.device) for wanted in candidates])
     new = solve_amplitudes(new, windows, NEWCOMER_RIDGE)
     for slot in range(1, MODES_PER_ATOM):
@@ -339,17 +338,13 @@ def _residual(problem: Problem, state: State, indices: list[int]) -> Tensor:
     return torch.stack([torch.nn.functional.pad(part, (0, 0, 0, blocks - len(part))) for part in parts])
 
 
-def _windows(problem: Problem, state: State, indices: list[int]) -> tuple[Windows, Atoms]:
-    """What the atoms of stretches should sound like, and these atoms as they stand, by window."""
+def _windows(problem: Problem, indices: list[int], target: Tensor) -> Windows:
+    """What atoms of stretches should sound like, `[G, B, N]`, with the samples and bounds of their windows."""
     stretches = [problem.stretches[index] for index in indices]
 
     def column(values: Sequence[float]) -> Tensor:
         return torch.tensor(values, device=problem.device, dtype=torch.float64)
 
-    offsets = [stretch.low * BLOCK for stretch in stretches]
-    residual = _residual(problem, state, indices)
-    present = stack([state.atoms[index].shift(-offset) for index, offset in zip(indices, offsets, strict=True)])
-    samples = column([problem.window_samples(stretch) for stretch in stretches])
     last = [min((stretch.end + MARGIN) * BLOCK, problem.samples - 16) - stretch.low * BLOCK for stretch in stretches]
     bounds = bounds_for(
         problem.rate,
@@ -358,8 +353,14 @@ def _windows(problem: Problem, state: State, indices: list[int]) -> tuple[Window
         problem.low,
         problem.high,
     )
-    target = cut(residual + Basis(present, residual.shape[1]).render(), samples)
-    return Windows(target, samples, bounds), present
+    samples = column([problem.window_samples(stretch) for stretch in stretches])
+    return Windows(cut(target, samples), samples, bounds)
+
+
+def _put_back(problem: Problem, state: State, indices: list[int], residual: Tensor) -> tuple[Windows, Atoms]:
+    """The windows of stretches with their present atoms put back into their residuals, and these atoms by window."""
+    present = stack([state.atoms[index].shift(-problem.stretches[index].low * BLOCK) for index in indices])
+    return _windows(problem, indices, residual + Basis(present, residual.shape[1]).render()), present
 
 
 def _sweep(problem: Problem, state: State, indices: list[int], atoms: list[Atoms], steps: int) -> None:
@@ -368,7 +369,7 @@ def _sweep(problem: Problem, state: State, indices: list[int], atoms: list[Atoms
     def refined(chunk: list[int]) -> tuple[Tensor, Refined]:
         places = [indices[place] for place in chunk]
         held = _residual(problem, state, places)
-        windows = _windows(problem, state, places)[0]
+        windows = _put_back(problem, state, places, held)[0]
         damping = torch.tensor([state.damping[index] for index in places], device=problem.device, dtype=torch.float64)
         own = [atoms[place].shift(-problem.stretches[indices[place]].low * BLOCK) for place in chunk]
         return held, refine(stack(own), windows, steps, damping)
@@ -423,7 +424,7 @@ def _prune(problem: Problem, state: State) -> None:
             continue
         window = state.residual[stretch.low : stretch.high]
         least = max(NUMBERS_OF_MODE * _price(problem, stretch, window), FAINT * problem.energy)
-        windows, local = _windows(problem, state, [index])
+        windows, local = _put_back(problem, state, [index], _residual(problem, state, [index]))
         dropped = local.used & (mode_gains(local, windows.samples) < least)
         if not bool(dropped.any()):
             continue
@@ -449,7 +450,7 @@ def _drop_weakest(problem: Problem, state: State, share: float) -> None:
         dropped.setdefault(index, []).append(row)
     for index, rows in dropped.items():
         stretch = problem.stretches[index]
-        windows, local = _windows(problem, state, [index])
+        windows, local = _put_back(problem, state, [index], _residual(problem, state, [index]))
         gone = torch.zeros_like(local.used)
         gone[0, rows] = True
         left = solve_amplitudes(local.without(gone).packed(), windows)

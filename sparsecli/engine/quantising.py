@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core import grids
-from ..core.columns import AIR_STEP, MAX_LEVEL_DB, MODES_PER_ATOM, NOISE_STEP, PAN_STEP, SILENT_DB
+from ..core.columns import AIR_STEP, MAX_LEVEL_DB, MODES_PER_ATOM, NEPERS_PER_T60, NOISE_STEP, PAN_STEP, SILENT_DB
 from ..core.events import Events
 from ..core.grids import Codes
 from ..dsp.resample import resample
 from ..io.events_packed import entropy_bits
-from ..synth.modes import NEPERS_PER_T60, envelope_peak
+from ..synth.modes import envelope_peak
 from .modal import BLOCK, Atoms, Basis
 from .pursuit import make_stretches
 from .refine import Windows, bounds_for, cut, solve_amplitudes

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..core.columns import NEPERS_PER_T60
+
 BLOCK = 256  # samples; near the square root of a typical support, which balances the factors of the product
 SUPPORT_DB = 80.0  # an atom ends where all its modes are this far under their peaks
-NEPERS_PER_T60 = math.log(1000.0)  # 60 dB
 BATCH_SAMPLES = 1 << 22  # of all atoms of a batch together; bounds memory to some tens of MB
 
 

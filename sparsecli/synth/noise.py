@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .modes import NEPERS_PER_T60, envelope_peak, support_s
+from ..core.columns import NEPERS_PER_T60
+from .modes import envelope_peak, support_s
 
 NOISE_RATE = 44_100  # Hz; noise is drawn on this grid whatever rate is rendered, or on a multiple for faster sources
 _MASK = 0xFFFFFFFF
