@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 import torch
 
 from ..core.errors import SparseError
 from .settings import Device
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 def choose_device(name: Device) -> torch.device:
@@ -36,7 +30,7 @@ def one_thread() -> Iterator[None]:
     """Arithmetic on one thread of the CPU within.
 
     Sums split among threads are rounded otherwise, so only a fixed number gives the same bytes on every machine. What
-    does not depend on each other is worked by `side_by_side` instead.
+    does not depend on each other is worked by `dsp.parallel.side_by_side` instead.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -44,15 +38,3 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def side_by_side(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """`function` of each item, in their order, on as many threads as the machine has cores (or OMP_NUM_THREADS says).
-
-    Each call is by itself, so the results do not depend on the number of threads.
-    """
-    threads = min(len(items), int(os.environ.get("OMP_NUM_THREADS") or 0) or (os.cpu_count() or 1))
-    if threads < 2:
-        return [function(item) for item in items]
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return list(pool.map(function, items))

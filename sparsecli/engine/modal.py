@@ -70,6 +70,10 @@ class Atoms:
         """The atoms of the windows at `rows`."""
         return Atoms(*(getattr(self, field.name)[rows] for field in fields(self)))
 
+    def columns(self, chosen: Tensor | slice) -> Atoms:
+        """The atoms at `chosen` of every window."""
+        return Atoms(*(getattr(self, field.name)[:, chosen] for field in fields(self)))
+
     def shift(self, samples: int) -> Atoms:
         """The same atoms `samples` later."""
         return replace(self, onset=self.onset + samples)
@@ -257,19 +261,38 @@ class Pairs:
     places: Tensor
 
 
-def mode_pairs(atoms: Atoms, samples: Tensor) -> Pairs:
-    """The pairs of modes that the Gauss-Newton matrix needs, in windows of `samples` `[G]`.
+def _reach(atoms: Atoms, others: Atoms, samples: Tensor, least: float) -> Tensor:
+    """Square of the largest distance in frequency at which modes of two atoms overlap by `least`, `[G, A, A']`.
 
     Two decaying exponentials overlap by 2 sqrt(d d') / |d + d' + i (w - w')|, times the decay of the one already
-    sounding when the other starts; a mode cut by the end of the window is as wide as what is left of it.
+    sounding when the other starts; a mode cut by the end of the window is as wide as what is left of it. Negative
+    where they do not overlap so much at any distance.
     """
+
+    def onset_and_width(some: Atoms) -> tuple[Tensor, Tensor]:
+        onset = some.onset.clamp(min=0.0)
+        return onset, some.log_damping.exp() + 1.0 / (samples[:, None] - onset).clamp(min=16.0)
+
+    (onset, width), (other_onset, other_width) = onset_and_width(atoms), onset_and_width(others)
+    onset, width = onset[:, :, None], width[:, :, None]
+    other_onset, other_width = other_onset[:, None], other_width[:, None]
+    later = torch.maximum(onset, other_onset)
+    lead = (later - onset) * width + (later - other_onset) * other_width
+    return 4 * width * other_width * torch.exp(-2 * lead) / least**2 - (width + other_width).square()
+
+
+def touching(atoms: Atoms, others: Atoms, samples: Tensor, least: float) -> Tensor:
+    """Which of the atoms have modes that overlap by `least` with modes of which others, bool `[G, A, A']`."""
+    reach = _reach(atoms, others, samples, least)[..., None, None]
+    one, other = atoms.omega[:, :, None, :, None], others.omega[:, None, :, None]
+    both = atoms.used[:, :, None, :, None] & others.used[:, None, :, None]
+    return (both & (((one - other).square() < reach) | ((one + other).square() < reach))).flatten(3).any(-1)
+
+
+def mode_pairs(atoms: Atoms, samples: Tensor) -> Pairs:
+    """The pairs of modes that the Gauss-Newton matrix needs, in windows of `samples` `[G]`."""
     _, count, slots = atoms.omega.shape
-    onset = atoms.onset.clamp(min=0.0)
-    width = atoms.log_damping.exp() + 1.0 / (samples[:, None] - onset).clamp(min=16.0)
-    later = torch.maximum(onset[:, :, None], onset[:, None])
-    lead = (later - onset[:, :, None]) * width[:, :, None] + (later - onset[:, None]) * width[:, None]
-    product, total = 4 * width[:, :, None] * width[:, None], (width[:, :, None] + width[:, None]).square()
-    reach = product * torch.exp(-2 * lead) / COUPLED**2 - total  # of (w - w')^2, [G, A, A]
+    onset, reach = atoms.onset, _reach(atoms, atoms, samples, COUPLED)
     a, b = torch.arange(count, device=onset.device)[:, None], torch.arange(count, device=onset.device)
     g, a, b = torch.nonzero((reach > 0) & (a <= b) & atoms.present[:, :, None] & atoms.present[:, None], as_tuple=True)
     reach = reach[g, a, b][:, None, None]

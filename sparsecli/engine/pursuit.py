@@ -10,17 +10,18 @@ worked at once, since their windows do not touch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from ..core.columns import MODES_PER_ATOM, NUMBERS_OF_MODE, NUMBERS_OF_STRIKE, STRETCH_S
-from .devices import side_by_side
-from .modal import BLOCK, Atoms, Basis, join, no_atoms, stack
-from .refine import Refined, Windows, bounds_for, cut, mode_gains, refine, solve_amplitudes
-from .search import Candidate, pick, search, search_partials, to_atoms
+from ..core.columns import ATOM_COLUMNS, MODES_PER_ATOM, NUMBERS_OF_MODE, NUMBERS_OF_STRIKE, STRETCH_S
+from ..dsp.parallel import side_by_side
+from .amplitudes import solve_all
+from .modal import BLOCK, Atoms, Basis, join, no_atoms, stack, touching
+from .refine import Refined, Windows, bounds_for, cut, mode_gains, refine, restraint_of, solve_amplitudes
+from .search import Candidate, pick, search, search_partials, sharpen, to_atoms
 from .settings import FitSettings
 
 LOWEST_HZ = 20.0
@@ -28,11 +29,14 @@ MARGIN = 8  # blocks by which an onset may leave its stretch
 FAINT = 1e-12  # of the recording's energy: what lies 120 dB down is rounding, not sound
 NEWCOMER_RIDGE, SWEEP_DAMPING = 1e-3, 1e-3
 TAIL_NEPERS = 11.5  # a tail is carried on until it is 100 dB down
-ROUNDS = 16  # at least, so that few atoms are chosen with care
+ROUNDS, MOST_ROUNDS = 16, 64  # so that few atoms are chosen with care, and many in time
 MIN_SAMPLES = 64  # a shorter recording has no room for a mode
-CHUNK_ATOMS = 64  # worked in one batch: few atoms of many stretches, or many of one
+CHUNK_ATOMS = 16  # worked in one batch: few atoms of many stretches, or many of one
+TOGETHER = 128  # atoms of a stretch that are stepped jointly, at most: the cost of a step grows with their cube
+NEAR = 0.05  # overlap with a newcomer from which an atom is refined with it
+LAST_STEPS = 4  # of conjugate gradients over all amplitudes at the end
 RIVALRY = 0.5  # newcomers still to come explain less than those of this round
-RELOCATED = 0.15  # share of the atoms that a relocation drops
+RELOCATED = 0.25  # share of the atoms that a relocation drops
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,16 @@ class State:
     def numbers(self) -> int:
         """Numbers in use."""
         return sum(count_numbers(atoms) for atoms in self.atoms)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a stretch's atoms are to become: `still` ones stay as they are, `new` ones replace the `old`."""
+
+    index: int
+    still: Atoms
+    old: Atoms
+    new: Atoms
 
 
 @dataclass(frozen=True)
@@ -173,7 +187,7 @@ def pursue(
             break
         phase += 1
         keep(phase, state)
-    return join(state.atoms)
+    return solve_all(join(state.atoms), state.residual, samples, restraint_of(state.residual, energy), LAST_STEPS)[0]
 
 
 def _relocate(problem: Problem, state: State, most: int, spend: int, watch: Watch) -> tuple[bool, State]:
@@ -250,7 +264,8 @@ def _grow(
 def _newcomers(problem: Problem, state: State, most: int, spend: int) -> list[list[Candidate]]:
     """The best candidates of the whole file for this round, by stretch; an empty list where nothing is left to add."""
     settings = problem.settings
-    batch = max(1, min(settings.effort.newcomers, settings.density // ROUNDS))
+    expected = settings.atoms or (settings.budget or 0) // len(ATOM_COLUMNS) or settings.density
+    batch = max(1, min(settings.effort.newcomers, expected // ROUNDS), expected // MOST_ROUNDS)
     stale = [index for index, found in enumerate(state.candidates) if found is None]
 
     def look(index: int) -> list[Candidate]:
@@ -258,8 +273,10 @@ def _newcomers(problem: Problem, state: State, most: int, spend: int) -> list[li
         window, offset = state.residual[stretch.low : stretch.high], stretch.low * BLOCK
         begin, end = stretch.begin * BLOCK - offset, min(stretch.end * BLOCK, problem.samples - 16) - offset
         price = _price(problem, stretch, window) * (NUMBERS_OF_STRIKE + NUMBERS_OF_MODE)
-        everything = search(window.flatten().float(), begin, end, problem.low, problem.high)
-        return pick(everything, batch, max(price, FAINT * problem.energy))
+        residual = window.flatten().float()
+        everything = search(residual, begin, end, problem.low, problem.high)
+        found = pick(everything, batch, max(price, FAINT * problem.energy))
+        return [sharpen(residual, candidate, end) for candidate in found]
 
     for index, found in zip(stale, side_by_side(look, stale), strict=True):
         state.candidates[index] = found
@@ -283,20 +300,30 @@ def _advance(problem: Problem, state: State, indices: list[int], candidates: lis
         places = [indices[place] for place in chunk]
         new = _strike(problem, state, places, [candidates[place] for place in chunk])
         offsets = [problem.stretches[index].low * BLOCK for index in places]
-        return [
-            join([state.atoms[index], new.windows(slice(row, row + 1)).packed().shift(offset)])
-            for row, (index, offset) in enumerate(zip(places, offsets, strict=True))
-        ]
+        return [new.windows(slice(row, row + 1)).packed().shift(offset) for row, offset in enumerate(offsets)]
 
-    chunks = _chunks(indices, [to_atoms(wanted, problem.device) for wanted in candidates])
-    atoms = [own for part in side_by_side(grown, chunks) for own in part]
-    _sweep(problem, state, indices, atoms, problem.settings.effort.sweep_steps)
+    chunks = [[place] for place in range(len(indices))]
+    new = [own for part in side_by_side(grown, chunks) for own in part]
+    changes = [_around(problem, state, index, own) for index, own in zip(indices, new, strict=True)]
+    _sweep(problem, state, changes, problem.settings.effort.sweep_steps)
+
+
+def _around(problem: Problem, state: State, index: int, new: Atoms) -> Change:
+    """Newcomers of a stretch and the atoms that overlap with them, to be refined together."""
+    stretch, own = problem.stretches[index], state.atoms[index]
+    low = stretch.low * BLOCK
+    near = touching(own.shift(-low), new.shift(-low), _samples(problem, stretch), NEAR)[0].any(1)
+    if int(near.sum()) > TOGETHER:
+        distance = (own.onset[0, :, None] - new.onset[0]).abs().amin(1)
+        near &= distance <= distance[near].kthvalue(TOGETHER).values
+    old = own.columns(near)
+    return Change(index, own.columns(~near), old, join([old, new]))
 
 
 def _strike(problem: Problem, state: State, indices: list[int], candidates: list[list[Candidate]]) -> Atoms:
     """Newcomers in the residual of their stretches, `[G, n]`: their modes are found one by one, amplitudes solved."""
     residual = _residual(problem, state, indices)
-    windows = _windows(problem, indices, residual)
+    windows = _windows(problem, state, indices, residual)
     new = stack([to_atoms(wanted, problem.device) for wanted in candidates])
     new = solve_amplitudes(new, windows, NEWCOMER_RIDGE)
     for slot in range(1, MODES_PER_ATOM):
@@ -323,11 +350,34 @@ def _rivals_gain(problem: Problem, wanted: list[Candidate]) -> float:
 
 def _sweep_all(problem: Problem, state: State, steps: int, watch: Watch) -> bool:
     """Refine all atoms; False if `watch` ended it."""
-    for group in apart(problem.stretches):
-        _sweep(problem, state, group, [state.atoms[index] for index in group], steps)
+    for changes in _turns(problem, state):
+        _sweep(problem, state, changes, steps)
         if not watch(*reached(problem, state)):
             return False
     return True
+
+
+def _turns(problem: Problem, state: State) -> Iterator[list[Change]]:
+    """All atoms, a turn at a time: of stretches that do not touch, so many of each as can be worked together.
+
+    Those are neighbours in onset. What was yielded is to be accepted, or left as it is, before the next turn.
+    """
+    for group in apart(problem.stretches):
+        turns = {index: -(-state.atoms[index].onset.shape[1] // TOGETHER) for index in group}
+        for index in group:
+            if turns[index] > 1:
+                own = state.atoms[index]
+                state.atoms[index] = own.columns(torch.argsort(own.onset[0], stable=True))
+        left = {index: state.atoms[index].onset.shape[1] for index in group}
+        for turn in range(max(turns.values())):
+            changes = []
+            for index in (index for index in group if turn < turns[index]):
+                own, size = state.atoms[index], -(-left[index] // (turns[index] - turn))
+                left[index] -= size
+                still, old = own.columns(slice(size, None)), own.columns(slice(size))
+                state.atoms[index] = join([still, old])  # those to come stand first
+                changes.append(Change(index, still, old, old))
+            yield changes
 
 
 def _residual(problem: Problem, state: State, indices: list[int]) -> Tensor:
@@ -338,7 +388,12 @@ def _residual(problem: Problem, state: State, indices: list[int]) -> Tensor:
     return torch.stack([torch.nn.functional.pad(part, (0, 0, 0, blocks - len(part))) for part in parts])
 
 
-def _windows(problem: Problem, indices: list[int], target: Tensor) -> Windows:
+def _samples(problem: Problem, stretch: Stretch) -> Tensor:
+    """Samples of the recording in the window of a stretch, `[1]`."""
+    return torch.tensor([problem.window_samples(stretch)], device=problem.device)
+
+
+def _windows(problem: Problem, state: State, indices: list[int], target: Tensor) -> Windows:
     """What atoms of stretches should sound like, `[G, B, N]`, with the samples and bounds of their windows."""
     stretches = [problem.stretches[index] for index in indices]
 
@@ -354,53 +409,50 @@ def _windows(problem: Problem, indices: list[int], target: Tensor) -> Windows:
         problem.high,
     )
     samples = column([problem.window_samples(stretch) for stretch in stretches])
-    return Windows(cut(target, samples), samples, bounds)
+    restraint = torch.full_like(samples, restraint_of(state.residual, problem.energy))
+    return Windows(cut(target, samples), samples, bounds, restraint)
 
 
-def _put_back(problem: Problem, state: State, indices: list[int], residual: Tensor) -> tuple[Windows, Atoms]:
-    """The windows of stretches with their present atoms put back into their residuals, and these atoms by window."""
-    present = stack([state.atoms[index].shift(-problem.stretches[index].low * BLOCK) for index in indices])
-    return _windows(problem, indices, residual + Basis(present, residual.shape[1]).render()), present
-
-
-def _sweep(problem: Problem, state: State, indices: list[int], atoms: list[Atoms], steps: int) -> None:
-    """Refine `atoms`, which replace those of stretches whose windows do not touch, where that lowers the energy."""
+def _sweep(problem: Problem, state: State, changes: list[Change], steps: int) -> None:
+    """Refine new atoms of stretches whose windows do not touch; they replace the old where the energy falls."""
 
     def refined(chunk: list[int]) -> tuple[Tensor, Refined]:
-        places = [indices[place] for place in chunk]
+        places = [changes[place].index for place in chunk]
+        offsets = [problem.stretches[index].low * BLOCK for index in places]
         held = _residual(problem, state, places)
-        windows = _put_back(problem, state, places, held)[0]
+        old = stack([changes[place].old.shift(-offset) for place, offset in zip(chunk, offsets, strict=True)])
+        new = stack([changes[place].new.shift(-offset) for place, offset in zip(chunk, offsets, strict=True)])
         damping = torch.tensor([state.damping[index] for index in places], device=problem.device, dtype=torch.float64)
-        own = [atoms[place].shift(-problem.stretches[indices[place]].low * BLOCK) for place in chunk]
-        return held, refine(stack(own), windows, steps, damping)
+        windows = _windows(problem, state, places, held + Basis(old, held.shape[1]).render())
+        return held, refine(new, windows, steps, damping)
 
-    chunks = _chunks(indices, atoms)
+    chunks = _chunks([change.index for change in changes], [change.new for change in changes])
     for chunk, (held, result) in zip(chunks, side_by_side(refined, chunks), strict=True):
         for row, place in enumerate(chunk):
-            index, stretch = indices[place], problem.stretches[indices[place]]
+            change, stretch = changes[place], problem.stretches[changes[place].index]
             length = stretch.high - stretch.low
             left, before = result.residual[row, :length], held[row, :length]
             if float(left.square().sum()) > float(before.square().sum()):
-                state.candidates[index] = []  # nothing to be gained from these
+                state.candidates[change.index] = []  # nothing to be gained from these
                 continue
             after = result.atoms.windows(slice(row, row + 1)).packed()
-            _accept(problem, state, index, after.shift(stretch.low * BLOCK), left - before)
-            state.damping[index] = min(max(float(result.damping[row]), SWEEP_DAMPING / 10), 1.0)
+            _accept(problem, state, replace(change, new=after.shift(stretch.low * BLOCK)), left - before)
+            state.damping[change.index] = min(max(float(result.damping[row]), SWEEP_DAMPING / 10), 1.0)
 
 
-def _accept(problem: Problem, state: State, index: int, after: Atoms, change: Tensor) -> None:
-    """Put a stretch's atoms in place and add the `change` that they make to the residual in its window.
+def _accept(problem: Problem, state: State, change: Change, difference: Tensor) -> None:
+    """Put a stretch's atoms in place and add the `difference` that they make to the residual in its window.
 
-    Tails beyond the window are exchanged too, and may reach into one that was worked beside it: hence a change.
+    Tails beyond the window are exchanged too, and may reach into one that was worked beside it: hence a difference.
     """
-    stretch = problem.stretches[index]
-    state.residual[stretch.low : stretch.high] += change
-    for atoms, sign in ((state.atoms[index], 1.0), (after, -1.0)):
+    stretch = problem.stretches[change.index]
+    state.residual[stretch.low : stretch.high] += difference
+    for atoms, sign in ((change.old, 1.0), (change.new, -1.0)):
         tail = _tail(atoms, stretch.high, len(state.residual))
         state.residual[stretch.high : stretch.high + len(tail)] += sign * tail
     if stretch.high < len(state.residual):
         state.residual.flatten()[problem.samples :] = 0.0
-    state.atoms[index] = after
+    state.atoms[change.index] = join([change.still, change.new])
     for other, neighbour in enumerate(problem.stretches):
         if neighbour.low < stretch.high and stretch.low < neighbour.high:
             state.candidates[other] = None
@@ -419,41 +471,66 @@ def _tail(atoms: Atoms, begin: int, end: int) -> Tensor:
 
 def _prune(problem: Problem, state: State) -> None:
     """Drop modes that explain less than their price, and atoms without modes; solve the other amplitudes again."""
-    for index, stretch in enumerate(problem.stretches):
-        if not bool(state.atoms[index].used.any()):
-            continue
-        window = state.residual[stretch.low : stretch.high]
-        least = max(NUMBERS_OF_MODE * _price(problem, stretch, window), FAINT * problem.energy)
-        windows, local = _put_back(problem, state, [index], _residual(problem, state, [index]))
-        dropped = local.used & (mode_gains(local, windows.samples) < least)
+
+    def pruned(change: Change) -> Solved | None:
+        stretch = problem.stretches[change.index]
+        price = NUMBERS_OF_MODE * _price(problem, stretch, state.residual[stretch.low : stretch.high])
+        least = max(price, FAINT * problem.energy)
+        dropped = change.old.used & (_gains(problem, change) < least)
         if not bool(dropped.any()):
-            continue
-        left = solve_amplitudes(local.without(dropped).packed(), windows)
-        residual = windows.left_by(Basis(left, len(window)))[0]
-        if float(residual.square().sum()) <= float(window.square().sum()) + 2 * int(dropped.sum()) * least:
-            _accept(problem, state, index, left.shift(stretch.low * BLOCK), residual - window)
-        # else: modes that nearly cancel each other cannot be judged one by one
+            return None
+        solved = _without(problem, state, change, dropped)
+        bearable = 2 * int(dropped.sum()) * least  # modes that nearly cancel each other cannot be judged one by one
+        return solved if solved.growth <= bearable else None
+
+    _solve_again(problem, state, pruned)
 
 
 def _drop_weakest(problem: Problem, state: State, share: float) -> None:
     """Drop the atoms that explain least for their numbers, a share of all of them; solve the other amplitudes again."""
-    worth: list[tuple[float, int, int]] = []
-    for index, stretch in enumerate(problem.stretches):
-        local = state.atoms[index].shift(-stretch.low * BLOCK)
-        samples = torch.tensor([problem.window_samples(stretch)], device=problem.device)
-        gains = mode_gains(local, samples)[0].sum(-1)
-        numbers = NUMBERS_OF_STRIKE + NUMBERS_OF_MODE * local.used[0].sum(-1)
-        worth += [(value, index, row) for row, value in enumerate((gains / numbers).tolist())]
-    worth.sort()
-    dropped: dict[int, list[int]] = {}
-    for _, index, row in worth[: round(share * len(worth))]:
-        dropped.setdefault(index, []).append(row)
-    for index, rows in dropped.items():
-        stretch = problem.stretches[index]
-        windows, local = _put_back(problem, state, [index], _residual(problem, state, [index]))
-        gone = torch.zeros_like(local.used)
-        gone[0, rows] = True
-        left = solve_amplitudes(local.without(gone).packed(), windows)
-        residual = windows.left_by(Basis(left, stretch.high - stretch.low))[0]
-        change = residual - state.residual[stretch.low : stretch.high]
-        _accept(problem, state, index, left.shift(stretch.low * BLOCK), change)
+
+    def worths(change: Change) -> Tensor:
+        return _gains(problem, change)[0].sum(-1) / (NUMBERS_OF_STRIKE + NUMBERS_OF_MODE * change.old.used[0].sum(-1))
+
+    every = [worth for changes in _turns(problem, state) for worth in side_by_side(worths, changes)]
+    limit = torch.cat(every).quantile(share) if every else 0.0
+
+    def lightened(change: Change) -> Solved | None:
+        dropped = change.old.used & (worths(change) < limit)[None, :, None]
+        return _without(problem, state, change, dropped) if bool(dropped.any()) else None
+
+    _solve_again(problem, state, lightened)
+
+
+@dataclass(frozen=True)
+class Solved:
+    """What atoms become, and the difference `[B, N]` to the residual of their window, with its growth in energy."""
+
+    change: Change
+    difference: Tensor
+    growth: float
+
+
+def _gains(problem: Problem, change: Change) -> Tensor:
+    """Energy that each mode of the old atoms of a stretch explains, `[1, A, M]`."""
+    stretch = problem.stretches[change.index]
+    return mode_gains(change.old.shift(-stretch.low * BLOCK), _samples(problem, stretch))
+
+
+def _without(problem: Problem, state: State, change: Change, dropped: Tensor) -> Solved:
+    """The old atoms of a stretch without the modes at `dropped` `[1, A, M]`, their other amplitudes solved again."""
+    low, held = problem.stretches[change.index].low * BLOCK, _residual(problem, state, [change.index])
+    local = change.old.shift(-low)
+    windows = _windows(problem, state, [change.index], held + Basis(local, held.shape[1]).render())
+    atoms = solve_amplitudes(local.without(dropped).packed(), windows)
+    left = windows.left_by(Basis(atoms, held.shape[1]))
+    growth = float(left.square().sum() - held.square().sum())
+    return Solved(replace(change, new=atoms.shift(low)), (left - held)[0], growth)
+
+
+def _solve_again(problem: Problem, state: State, solve: Callable[[Change], Solved | None]) -> None:
+    """Put in place what `solve` makes of all atoms, where it makes anything."""
+    for changes in _turns(problem, state):
+        for solved in side_by_side(solve, changes):
+            if solved is not None:
+                _accept(problem, state, solved.change, solved.difference)

@@ -21,15 +21,13 @@ from ..core.grids import Codes
 from ..dsp.resample import resample
 from ..io.events_packed import entropy_bits
 from ..synth.modes import envelope_peak
-from .modal import BLOCK, Atoms, Basis
-from .pursuit import make_stretches
-from .refine import Windows, bounds_for, cut, solve_amplitudes
+from .amplitudes import solve_all, sound_of
+from .modal import BLOCK, Atoms
+from .refine import restraint_of
 
 FAINT_BITS = 2.5  # of phase: a mode that asks for less is dropped; matters below 6 bits a number
 HALVINGS = 14  # of the range of the fineness: to 0.006 bits
-PASSES = 2  # over all stretches, which see each other's tails
-BATCH = 32  # atoms rendered together
-TAIL_NEPERS = 11.5  # 100 dB: what rings on below is left out
+STEPS = 8  # of conjugate gradients over all amplitudes
 
 
 @dataclass(frozen=True)
@@ -166,61 +164,10 @@ def solve(events: Events, source: NDArray[np.float32], rate: int) -> Events:
     residual = torch.nn.functional.pad(target / peak, (0, blocks * BLOCK - samples)).view(blocks, BLOCK)
     atoms = atoms_of(events, rate)
     atoms = replace(atoms, amp=atoms.amp / peak)
-    _add(residual, _sound(atoms, 0, blocks), -1.0)
-    owner = torch.bucketize(
-        atoms.onset[0], torch.tensor([s.begin * BLOCK for s in make_stretches(samples, rate)][1:]).double()
-    )
-    for _ in range(PASSES):
-        for index, stretch in enumerate(make_stretches(samples, rate)):
-            rows = torch.nonzero(owner == index)[:, 0]
-            if not len(rows):
-                continue
-            before = _rows(atoms, rows)
-            sound = _sound(before, stretch.low, blocks)
-            there = residual[stretch.low : max(stretch.high, stretch.low + len(sound))]
-            own = there.clone()
-            _add(own, sound, 1.0)
-            after = _solved(before, there[: stretch.high - stretch.low], stretch.low, samples, rate)
-            _add(own, _sound(after, stretch.low, blocks), -1.0)
-            if float(own.square().sum()) < float(there.square().sum()):
-                there.copy_(own)
-                atoms.amp[0, rows] = after.amp[0]
-    return with_amps(events, atoms.amp[0] * peak)
-
-
-def _solved(atoms: Atoms, residual: Tensor, low: int, samples: int, rate: int) -> Atoms:
-    """Atoms with the amplitudes that leave least of a window `[B, N]`, of which `residual` is what they leave now.
-
-    The window begins at the block `low`. What is solved for is the change, so that no amplitude is worse for it.
-    """
-    inside = torch.tensor([min(len(residual) * BLOCK, samples - low * BLOCK)], dtype=torch.float64)
-    ends = torch.zeros_like(inside)
-    windows = Windows(cut(residual[None], inside), inside, bounds_for(rate, ends, ends, 0.0, math.pi))
-    change = solve_amplitudes(atoms.shift(-low * BLOCK), windows)
-    return replace(atoms, amp=atoms.amp + change.amp)
-
-
-def _sound(atoms: Atoms, begin: int, end: int) -> Tensor:
-    """The sound of atoms in the blocks from `begin` to `end`, or as long as it lasts, float64 `[B, N]`."""
-    last = torch.ceil((atoms.onset[0] + TAIL_NEPERS * torch.exp(-atoms.log_damping[0])) / BLOCK).long().clamp(max=end)
-    first = torch.floor(atoms.onset[0] / BLOCK).long().clamp(min=begin)
-    sound = torch.zeros(max(0, int(last.max()) - begin) if len(last) else 0, BLOCK, dtype=torch.float64)
-    for rows in torch.split(torch.argsort(first), BATCH):
-        start, stop = int(first[rows].min()), int(last[rows].max())
-        if stop > start:
-            sound[start - begin : stop - begin] += Basis(
-                _rows(atoms, rows).shift(-start * BLOCK), stop - start
-            ).render()[0]
-    return sound
-
-
-def _add(signal: Tensor, sound: Tensor, sign: float) -> None:
-    """Add a sound to the beginning of a signal."""
-    signal[: len(sound)] += sign * sound
-
-
-def _rows(atoms: Atoms, rows: Tensor) -> Atoms:
-    return Atoms(*(getattr(atoms, name)[:, rows] for name in Atoms.__dataclass_fields__))
+    residual = residual - sound_of(atoms, blocks)
+    residual.flatten()[samples:] = 0.0
+    restraint = restraint_of(residual, float((target / peak).square().sum()))
+    return with_amps(events, solve_all(atoms, residual, samples, restraint, STEPS)[0].amp[0] * peak)
 
 
 def atoms_of(events: Events, rate: int) -> Atoms:

@@ -24,9 +24,10 @@ MIN_ATTACK = 1.0  # samples; the poles of a shorter one would overflow within a 
 TRIES = 4
 LESS_DAMPING, MORE_DAMPING = 0.5, 6.0
 MIN_DAMPING = 1e-6
-# Share of a mode's own energy that is added to the cost. Without it pairs of modes grow huge and cancel each other,
-# which sounds right until one of them is edited. It costs a mode that stands alone about 1e-4 of its amplitude.
-RESTRAINT = 1e-4
+# Share of a mode's own energy that is added to the cost, times the share of the recording's energy that is still
+# unexplained. Without it pairs of modes grow huge and cancel each other, which sounds right until one of them is
+# edited. A mode that stands alone lacks so much of its amplitude, far less than is unexplained.
+RESTRAINT = 1e-2
 STALLED = 1e-5  # a step that lowers the energy by a smaller share ends the refinement: 0.00004 dB
 
 
@@ -68,15 +69,17 @@ class Windows:
         target: float64 `[G, B, N]`; 0 from `samples` on.
         samples: of each window, int64 `[G]`.
         bounds: of the parameters.
+        restraint: share of a mode's own energy that is added to the cost, float64 `[G]`.
     """
 
     target: Tensor
     samples: Tensor
     bounds: Bounds
+    restraint: Tensor
 
     def at(self, rows: Tensor) -> Windows:
         """The windows at `rows`."""
-        return Windows(self.target[rows], self.samples[rows], self.bounds.windows(rows))
+        return Windows(self.target[rows], self.samples[rows], self.bounds.windows(rows), self.restraint[rows])
 
     def left_by(self, basis: Basis) -> Tensor:
         """The residual `[G, B, N]` that atoms leave."""
@@ -90,6 +93,11 @@ class Refined:
     atoms: Atoms
     residual: Tensor
     damping: Tensor
+
+
+def restraint_of(residual: Tensor, energy: float) -> float:
+    """The restraint where `residual` is left of a recording of so much energy."""
+    return RESTRAINT * float(residual.square().sum()) / max(energy, 1e-300)
 
 
 def refine(atoms: Atoms, windows: Windows, steps: int, damping: Tensor) -> Refined:
@@ -154,7 +162,7 @@ def _step(start: _Trial, windows: Windows, pairs: Pairs, basis: Basis | None) ->
     pending = torch.ones_like(cost, dtype=torch.bool)
     best = start
     for attempt in range(TRIES):
-        moved = _move(atoms, _solve(matrix, vector, damping), windows.bounds)
+        moved = _move(atoms, solve_step(matrix, vector, damping), windows.bounds)
         trial = Basis(moved, residual.shape[1])
         left = windows.left_by(trial)
         trial_cost = _cost(moved, windows, left)
@@ -194,13 +202,13 @@ def solve_amplitudes(atoms: Atoms, windows: Windows, ridge: float = 1e-6) -> Ato
     if not atoms.omega.numel():
         return atoms
     atoms = replace(atoms, amp=torch.zeros_like(atoms.amp))
-    matrix = _amplitude_matrix(atoms, windows.samples)
-    matrix.diagonal(dim1=1, dim2=2).mul_(1.0 + RESTRAINT)
+    matrix = amplitude_matrix(atoms, windows.samples)
+    matrix.diagonal(dim1=1, dim2=2).mul_(1.0 + windows.restraint[:, None])
     damping = torch.full_like(windows.target[:, 0, 0], ridge)
     for _ in range(2):
         basis = Basis(atoms, windows.target.shape[1])
         vector = gradient(basis, windows.left_by(basis))[..., :2].flatten(1)
-        step = _solve(matrix, vector, damping).view(*atoms.amp.shape, 2)
+        step = solve_step(matrix, vector, damping).view(*atoms.amp.shape, 2)
         atoms = replace(atoms, amp=atoms.amp + torch.view_as_complex(step))
     return atoms
 
@@ -214,7 +222,7 @@ def mode_gains(atoms: Atoms, samples: Tensor) -> Tensor:
     if not atoms.omega.numel():
         return torch.zeros_like(atoms.omega)
     windows = len(samples)
-    matrix = _amplitude_matrix(atoms, samples).double()
+    matrix = amplitude_matrix(atoms, samples).double()
     matrix = matrix + matrix.tril(-1).transpose(1, 2)
     diagonal = matrix.diagonal(dim1=1, dim2=2)
     scale = torch.where(diagonal > 0, diagonal.clamp(min=1e-300).rsqrt(), 0.0)
@@ -227,7 +235,7 @@ def mode_gains(atoms: Atoms, samples: Tensor) -> Tensor:
     return torch.einsum("gki,gkij,gkj->gk", amp, torch.linalg.inv(blocks), amp).clamp(min=0).view_as(atoms.omega)
 
 
-def _amplitude_matrix(atoms: Atoms, samples: Tensor) -> Tensor:
+def amplitude_matrix(atoms: Atoms, samples: Tensor) -> Tensor:
     """The lower triangle of the part of J^T J that belongs to the amplitudes, `[G, 2 A M, 2 A M]`."""
     rows = positions(atoms)[0, ..., :2].flatten()
     return normal_matrix(atoms, samples, mode_pairs(atoms, samples))[:, rows][:, :, rows]
@@ -245,7 +253,7 @@ def cut(signal: Tensor, samples: Tensor) -> Tensor:
 def _cost(atoms: Atoms, windows: Windows, residual: Tensor) -> Tensor:
     """Energy of the residual and the restraint, float64 `[G]`."""
     own = mode_norms(atoms, windows.samples) * torch.view_as_real(atoms.amp).square().sum((-1, -2))
-    return residual.square().sum((1, 2)) + RESTRAINT * own.sum(1)
+    return residual.square().sum((1, 2)) + windows.restraint * own.sum(1)
 
 
 def _normal_equations(basis: Basis, residual: Tensor, windows: Windows, pairs: Pairs) -> tuple[Tensor, Tensor]:
@@ -253,7 +261,8 @@ def _normal_equations(basis: Basis, residual: Tensor, windows: Windows, pairs: P
     atoms = basis.atoms
     matrix = normal_matrix(atoms, windows.samples, pairs)
     slopes = gradient(basis, residual)
-    norms = (RESTRAINT * mode_norms(atoms, windows.samples))[..., None, None] * atoms.used[..., None]  # [G, A, M, 1]
+    own = windows.restraint[:, None] * mode_norms(atoms, windows.samples)
+    norms = own[..., None, None] * atoms.used[..., None]  # [G, A, M, 1]
     strike = slopes[..., OF_MODE:].sum(2).flatten(1)
     own = slopes[..., :OF_MODE]
     own = torch.cat([own[..., :2] - norms * torch.view_as_real(atoms.amp), own[..., 2:]], dim=-1)
@@ -263,7 +272,7 @@ def _normal_equations(basis: Basis, residual: Tensor, windows: Windows, pairs: P
     return vector, matrix
 
 
-def _solve(matrix: Tensor, vector: Tensor, damping: Tensor) -> Tensor:
+def solve_step(matrix: Tensor, vector: Tensor, damping: Tensor) -> Tensor:
     """The damped step `[G, Q]`, from the lower triangle of the matrix.
 
     The damping is raised until the matrix is positive definite in floating point. Parameters are scaled so that the

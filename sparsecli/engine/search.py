@@ -17,7 +17,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from .devices import side_by_side
+from ..dsp.parallel import side_by_side
 from .modal import Atoms, no_atoms
 
 # Decay times 1/d in samples, a factor of about 3 apart: a mode whose decay lies between two of them still gives 95 %
@@ -25,9 +25,11 @@ from .modal import Atoms, no_atoms
 DECAYS = (30.0, 90.0, 270.0, 800.0, 2400.0, 7200.0, 20000.0)
 ATTACKS = (0.04, 0.6)  # in decay times: struck, and swelling
 SHORTEST_ATTACK = 4.5  # samples
-DECAY_TIMES = 5.0  # of a window; what is left then has 1 / 20 000 of the energy
+DECAY_TIMES = 3.5  # of a window; what is left then has a thousandth of the energy
 HOP = 0.35  # in decay times
-MIN_HOP, MAX_HOP = 16, 2048
+MIN_HOP, MAX_HOP = 16, 4096
+FINER, FINEST = 8, 64  # a newcomer's onset is sought in steps this much finer, down to so many samples
+SHARPER = 0.2  # an attack that is tried for it too, times its own
 PEAKS_PER_SHAPE = 200
 WEAKEST = 0.02  # of the best gain of a round; weaker ones wait, since they may be its side lobes
 
@@ -60,8 +62,9 @@ class Shape:
         return int(min(max(MIN_HOP, HOP / self.damping), MAX_HOP))
 
     def spectrum_size(self, samples: int) -> int:
-        """Length of the transforms in a recording of `samples`."""
-        return max(256, 1 << (self.window_length(samples) - 1).bit_length())
+        """Length of the transforms in a recording of `samples`: 2^k or 3 * 2^k, which are fast."""
+        power = 1 << (self.window_length(samples) - 1).bit_length()
+        return max(256, power * 3 // 4 if power * 3 // 4 >= self.window_length(samples) else power)
 
     def window_length(self, samples: int) -> int:
         """Samples of the window."""
@@ -115,15 +118,20 @@ def _search_shape(residual: Tensor, index: int, begin: int, end: int, low: float
     padded = torch.nn.functional.pad(residual, (lead, len(window) + hop))[begin + lead :]
     frames = padded.unfold(0, len(window), hop)[:count]
     first, last = _bins(size, low, high)
-    spectrum = torch.fft.rfft(frames * window, n=size)[:, first:last]
-    gain = 2 * torch.view_as_real(spectrum).square().sum(-1)
+    gain = _gains(torch.fft.rfft(frames * window, n=size)[:, first:last])
     cell = max(1, int(shape.bandwidth * size / (4 * math.pi)))  # one peak for half the width of a mode
     gain = torch.nn.functional.pad(gain, (0, -gain.shape[1] % cell)).view(len(gain), -1, cell)
-    peaks, bins = gain.max(dim=2)
+    peaks = gain.amax(dim=2)
     best, place = peaks.flatten().topk(min(PEAKS_PER_SHAPE, peaks.numel()))
     frame = torch.div(place, peaks.shape[1], rounding_mode="floor")
-    omega = (bins.flatten()[place] + place % peaks.shape[1] * cell + first).double() * (2 * math.pi / size)
+    bins = gain.view(-1, cell)[place].argmax(1)
+    omega = (bins + place % peaks.shape[1] * cell + first).double() * (2 * math.pi / size)
     return best.double(), (frame * hop + begin).double(), omega, torch.full_like(place, index)
+
+
+def _gains(spectrum: Tensor) -> Tensor:
+    """Energy that a mode would explain, from its correlation with the residual."""
+    return 2 * torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
 
 
 def _bins(size: int, low: float, high: float) -> tuple[int, int]:
@@ -131,7 +139,7 @@ def _bins(size: int, low: float, high: float) -> tuple[int, int]:
     return max(2, int(low * size / (2 * math.pi))), int(high * size / (2 * math.pi)) + 1
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=128)
 def _window(shape: Shape, samples: int, device: torch.device) -> Tensor:
     u = torch.arange(shape.window_length(samples), dtype=torch.float64)
     window = (1 - torch.exp(-u / shape.attack)).square() * torch.exp(-shape.damping * u)
@@ -148,6 +156,38 @@ def pick(candidates: list[Candidate], count: int, least_gain: float) -> list[Can
         if not any(candidate.near(other) for other in chosen):
             chosen.append(candidate)
     return chosen
+
+
+def sharpen(residual: Tensor, candidate: Candidate, end: int) -> Candidate:
+    """The candidate at the onset and with the attack at which it explains most, on a finer grid than was searched.
+
+    Args:
+        residual: float32 `[T]`.
+        candidate: of a search in it.
+        end: first onset too late.
+    """
+    best, step = candidate, candidate.shape.hop
+    while step > FINEST:
+        step = max(1, step // FINER)
+        sharper = replace(best, shape=replace(best.shape, attack=max(SHARPER * best.shape.attack, SHORTEST_ATTACK)))
+        tried = [_best_onset(residual, one, step, end) for one in (best, sharper)]
+        best = max([best, *tried], key=lambda one: one.gain)
+    return best
+
+
+def _best_onset(residual: Tensor, candidate: Candidate, step: int, end: int) -> Candidate:
+    """The candidate at the onset among its neighbours, `step` samples apart, at which it explains most."""
+    window = _window(candidate.shape, len(residual), residual.device)
+    onsets = round(candidate.onset) + step * torch.arange(-FINER, FINER + 1, device=residual.device)
+    onsets = onsets[(onsets > -candidate.shape.lead) & (onsets < max(end, candidate.onset + 1))]
+    first, last = int(onsets.min()), int(onsets.max()) + len(window)
+    heard = torch.nn.functional.pad(residual, (max(0, -first), max(0, last - len(residual))))[max(0, first) :]
+    frames = heard.unfold(0, len(window), 1)[onsets - first]
+    turn = candidate.omega * torch.arange(len(window), device=residual.device, dtype=torch.float64)
+    wave = torch.stack([window * turn.cos(), window * turn.sin()], dim=1).float()
+    gains = 2 * (frames @ wave).square().sum(1)
+    best = int(gains.argmax())
+    return replace(candidate, gain=float(gains[best]), onset=float(onsets[best]))
 
 
 def to_atoms(candidates: list[Candidate], device: torch.device) -> Atoms:
@@ -183,14 +223,11 @@ def search_partials(residual: Tensor, candidates: list[Candidate], low: float, h
     padded = torch.nn.functional.pad(residual, (lead, samples))
     omega = torch.zeros(len(candidates), dtype=torch.float64, device=residual.device)
     gain = torch.zeros_like(omega)
-    for shape in SHAPES:
+    for shape in dict.fromkeys(candidate.shape for candidate in candidates):
         rows = [index for index, candidate in enumerate(candidates) if candidate.shape == shape]
-        if not rows:
-            continue
         window, size = _window(shape, samples, residual.device), shape.spectrum_size(samples)
         first, last = _bins(size, low, high)
         frames = torch.stack([padded[lead + round(candidates[row].onset) :][: len(window)] for row in rows])
-        spectrum = torch.fft.rfft(frames * window, n=size)[:, first:last]
-        peak, index = (2 * torch.view_as_real(spectrum).square().sum(-1)).max(dim=1)
+        peak, index = _gains(torch.fft.rfft(frames * window, n=size)[:, first:last]).max(dim=1)
         omega[rows], gain[rows] = (index + first).double() * (2 * math.pi / size), peak.double()
     return omega, gain

@@ -50,9 +50,9 @@ class Effort:
 
 
 EFFORTS: dict[Quality, Effort] = {
-    "fast": Effort(8, 3, 1, 6, 0, "three quarters of the time, 0.2 dB less"),
-    "normal": Effort(4, 3, 2, 12, 1, ""),
-    "best": Effort(2, 4, 2, 24, 4, "three times the time, 0.1 dB more"),
+    "fast": Effort(4, 2, 1, 6, 0, "four fifths of the time, 0.2 dB less"),
+    "normal": Effort(3, 3, 1, 8, 0, ""),
+    "best": Effort(2, 3, 1, 12, 3, "three times the time, 0.25 dB more"),
 }
 
 

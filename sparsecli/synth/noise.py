@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core.columns import NEPERS_PER_T60
+from ..dsp.parallel import side_by_side
 from .modes import envelope_peak, support_s
 
 NOISE_RATE = 44_100  # Hz; noise is drawn on this grid whatever rate is rendered, or on a multiple for faster sources
@@ -68,6 +69,7 @@ def white_noise(seeds: Tensor, start: int, samples: int) -> Tensor:
 
 
 BURST_BAND = 3.0  # centre frequency over the standard deviation of the Gaussian band: 1.2 octaves at -6 dB
+AT_ONCE = 16  # bursts; bounds the memory of their sounds
 MAX_BURST_SAMPLES = 1 << 21  # of the noise grid, 48 s at 44.1 kHz; bounds the memory of a burst's transform
 
 
@@ -128,14 +130,13 @@ def render_bursts(bursts: Bursts, samples: int, rate: int, gains: Tensor | None 
         float32 `[samples]`, or `[channels, samples]` where gains are given.
     """
     outs = [torch.zeros(samples, device=bursts.onset_s.device) for _ in range(1 if gains is None else len(gains))]
-    for e in range(len(bursts.onset_s)):
-        begin, sound = _render_burst(bursts, e, samples, rate)
-        if not len(sound):
-            continue
-        place = torch.arange(begin, begin + len(sound), device=sound.device)
-        for channel, out in enumerate(outs):
-            heard = sound if gains is None else sound * gains[channel, e].to(sound.dtype)
-            outs[channel] = out.index_add(0, place, heard)
+    count = len(bursts.onset_s)
+    for chunk in (range(first, min(first + AT_ONCE, count)) for first in range(0, count, AT_ONCE)):
+        sounds = side_by_side(lambda e: _render_burst(bursts, e, samples, rate), chunk)
+        for e, (begin, sound) in zip(chunk, sounds, strict=True):
+            for channel, out in enumerate(outs):
+                heard = sound if gains is None else sound * gains[channel, e].to(sound.dtype)
+                out[begin : begin + len(sound)] += heard
     return outs[0] if gains is None else torch.stack(outs)
 
 

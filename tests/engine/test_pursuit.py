@@ -179,6 +179,47 @@ def test_relocations_never_make_it_worse(seed: int, monkeypatch: pytest.MonkeyPa
     assert snrs[0] - 1e-6 <= snrs[1] <= snrs[2] + 1e-6
 
 
+def test_atoms_too_many_to_be_stepped_together_are_stepped_in_turns(monkeypatch: pytest.MonkeyPatch):
+    """Each atom comes once, whether it is taken or left, and the fit is about as good."""
+    target = sound(EIGHT, 24_000) + 0.1 * noise(24_000, 1)
+    together = pursue(target, RATE, settings(atoms=6), UNLIMITED, go_on)
+    monkeypatch.setattr(pursuit, "TOGETHER", 2)
+    apart_ = pursue(target, RATE, settings(atoms=6), UNLIMITED, go_on)
+    assert count(apart_) == count(together)
+    reached = [snr_db(target, sound(found, 24_000)) for found in (together, apart_)]
+    assert reached[1] > reached[0] - 0.5
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_every_atom_has_its_turn(taken: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pursuit, "TOGETHER", 3)
+    stretches = make_stretches(3 * 12_000, RATE)
+    problem = Problem(36_000, RATE, 1.0, stretches, settings())
+    counts = [8, 0, 4][: len(stretches)]
+    state = State(
+        torch.zeros(282, BLOCK, dtype=torch.float64),
+        [
+            planted(
+                [float(s.begin * BLOCK + (37 * k) % 80) for k in range(n)], [[400.0 + k] for k in range(n)], [90.0] * n
+            )
+            for s, n in zip(stretches, counts, strict=True)
+        ],
+        [None] * len(stretches),
+        [1e-3] * len(stretches),
+    )
+    seen: dict[int, list[float]] = {index: [] for index in range(len(stretches))}
+    for changes in pursuit._turns(problem, state):
+        for change in changes:
+            assert 0 < change.old.onset.shape[1] <= 3
+            assert change.still.onset.shape[1] + change.old.onset.shape[1] == counts[change.index]
+            seen[change.index] += change.old.omega[0, :, 0].tolist()
+            if taken:
+                stretch = stretches[change.index]
+                pursuit._accept(problem, state, change, torch.zeros(stretch.high - stretch.low, BLOCK))
+    for index, n in enumerate(counts):
+        assert sorted(seen[index]) == pytest.approx([2 * math.pi * (400.0 + k) / RATE for k in range(n)], rel=1e-6)
+
+
 def test_the_same_input_gives_the_same_atoms():
     first, second = (pursue(noise(12_000, 2), RATE, settings(atoms=4), UNLIMITED, go_on) for _ in range(2))
     assert count(first) > 0

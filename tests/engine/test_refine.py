@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import fields, replace
 
 import pytest
@@ -11,7 +12,6 @@ from sparsecli.core.columns import MIN_ATTACK_S, MIN_ONSET_S
 from sparsecli.engine import refine as refine_module
 from sparsecli.engine.modal import BLOCK, Atoms, Basis, join, no_atoms, stack
 from sparsecli.engine.refine import (
-    RESTRAINT,
     Bounds,
     Refined,
     Windows,
@@ -27,6 +27,7 @@ from ..oracle.draw import Draw, draw_atoms
 RATE = 22050
 BLOCKS = 64
 SAMPLES = BLOCKS * BLOCK
+RESTRAINT = 1e-4
 STRUCK = {"onset": (200, -6000), "attack": (20, 400), "decay": (400, 4000), "omega": (0.05, 2.5)}
 
 
@@ -43,7 +44,7 @@ def windows_for(target: Tensor, *samples: float) -> Windows:
     """Windows `[G, B, N]` of so many samples each, all that the target has by default."""
     target = target if target.dim() == 3 else target[None]
     within = column(*samples) if samples else torch.full((len(target),), float(target[0].numel())).double()
-    return Windows(target, within, bounds_of(len(target)))
+    return Windows(target, within, bounds_of(len(target)), torch.full_like(within, RESTRAINT))
 
 
 def sound_of(atoms: Atoms, blocks: int = BLOCKS) -> Tensor:
@@ -74,7 +75,7 @@ def perturbed(atoms: Atoms, seed: int) -> Atoms:
 @pytest.fixture
 def unrestrained(monkeypatch: pytest.MonkeyPatch) -> None:
     """The residual's energy alone is what a step lowers."""
-    monkeypatch.setattr(refine_module, "RESTRAINT", 0.0)
+    monkeypatch.setattr(sys.modules[__name__], "RESTRAINT", 0.0)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from sparsecli.engine.search import (
     pick,
     search,
     search_partials,
+    sharpen,
     to_atoms,
 )
 
@@ -40,12 +41,12 @@ def sound_of(atoms: Atoms) -> Tensor:
 
 
 def hop_of(shape: Shape) -> float:
-    return min(max(16.0, 0.35 / shape.damping), 2048.0)
+    return min(max(16.0, 0.35 / shape.damping), 4096.0)
 
 
 def bin_of(shape: Shape) -> float:
     """Radians a sample between two bins, at most: the transform is as long as the window or longer."""
-    return 2 * math.pi / max(256.0, min(SAMPLES, 5 / shape.damping + 3 * shape.attack))
+    return 2 * math.pi / max(256.0, min(SAMPLES, 3.5 / shape.damping + 3 * shape.attack))
 
 
 @pytest.mark.parametrize("omega", [0.3, 0.7321, 2.9])
@@ -68,6 +69,28 @@ def test_a_decay_between_two_windows_keeps_most_of_its_gain(decay: float):
     residual = sound_of(planted(4001, [0.7], Shape(0.04 * decay + 4.5, 1 / decay)))
     best = search(residual.float(), 0, SAMPLES - 16, LOW, HIGH)[0]
     assert best.gain / float(residual.square().sum()) > 0.85  # worst 0.884
+
+
+@pytest.mark.parametrize("attack", [20.0, 60.0, 250.0])
+@pytest.mark.parametrize("decay", [900.0, 2400.0, 7000.0])
+def test_a_sharp_onset_between_two_hops_is_found(attack: float, decay: float):
+    onset, late = 3217.0, SAMPLES - 16
+    residual = sound_of(planted(onset, [0.61], Shape(attack, 1 / decay))).float()
+    found = search(residual, 0, late, LOW, HIGH)[0]
+    sharp = sharpen(residual, found, late)
+    assert sharp.gain >= found.gain
+    assert sharp.gain > 0.9 * float(residual.square().sum())
+    assert abs(sharp.onset - onset) < 64 + max(attack, sharp.shape.attack)  # a longer attack may do as well earlier
+    assert sharpen(residual, found, round(found.onset)).onset <= found.onset  # not too late
+
+
+def test_an_onset_before_the_recording_stays_within_its_lead():
+    shape = SHAPES[-2]
+    residual = sound_of(planted(-9000.0, [0.61], shape)).float()
+    found = search(residual, 0, SAMPLES - 16, LOW, HIGH)[0]
+    sharp = sharpen(residual, found, SAMPLES - 16)
+    assert -sharp.shape.lead - 1 <= sharp.onset < 100
+    assert sharp.gain >= found.gain
 
 
 def test_candidates_come_best_first_and_within_the_limits():
