@@ -152,8 +152,13 @@ def _print_info(record: Record) -> None:
         ("air", f"{air['channels']} x {air['frames']} x {air['bands']} levels, {_range_text(air['level_db'])} dB"),
         ("quality", _pairs(record["quality"])),
         ("settings", _pairs(record["settings"])),
+        *(("edited", _edit_text(operation)) for operation in record["operations"]),
     ]
     print_table(rows, title=record["input"])
+
+
+def _edit_text(operation: dict[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in operation.items())
 
 
 def _file_text(record: Record) -> str:

@@ -38,6 +38,9 @@ class Header:
         seed: the `--seed` from which noise seeds were made.
         settings: the settings of the command that made the events.
         quality: figures reached, e.g. `snr_db`; names carry units.
+        operations: what `edit` has done since, in order; one object each, as `engine/operations.py` reads them.
+        edited_name: name of the events file that they were done to, without folders; empty where there are none.
+        edited_sha256: of that file.
     """
 
     duration_s: float
@@ -49,6 +52,9 @@ class Header:
     seed: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
     quality: dict[str, float] = field(default_factory=dict)
+    operations: list[dict[str, Any]] = field(default_factory=list)
+    edited_name: str = ""
+    edited_sha256: str = ""
 
 
 @dataclass(frozen=True)

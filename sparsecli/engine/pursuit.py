@@ -294,7 +294,7 @@ def _newcomers(problem: Problem, state: State, most: int, spend: int) -> list[li
 
 
 def _advance(problem: Problem, state: State, indices: list[int], candidates: list[list[Candidate]]) -> None:
-    """Let newcomers into stretches whose windows do not touch, then sweep over all atoms of these."""
+    """Let newcomers into stretches whose windows do not touch, and refine them with the atoms around them."""
 
     def grown(chunk: list[int]) -> list[Atoms]:
         places = [indices[place] for place in chunk]

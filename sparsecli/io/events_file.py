@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable
 from typing import Literal
@@ -53,13 +54,24 @@ def load_events_and_size(path: Path) -> tuple[Events, int]:
             no event can have.
     """
     with open_source(path) as source:
-        try:
-            size = os.fstat(source.stream.fileno()).st_size
-            events = _unpack(source)
-            check_events(events, source.subject)
-        except MemoryError:
-            raise SparseError(source.subject, "does not fit into memory") from None
-    return events, size
+        return _checked(source), os.fstat(source.stream.fileno()).st_size
+
+
+def load_events_and_sha256(path: Path) -> tuple[Events, str]:
+    """Read events, as `load_events_and_size` does, and the SHA-256 of their file."""
+    with open_source(path) as source:
+        sha256 = hashlib.file_digest(source.stream, "sha256").hexdigest()
+        source.stream.seek(0)
+        return _checked(source), sha256
+
+
+def _checked(source: Source) -> Events:
+    try:
+        events = _unpack(source)
+        check_events(events, source.subject)
+    except MemoryError:
+        raise SparseError(source.subject, "does not fit into memory") from None
+    return events
 
 
 def save_events(

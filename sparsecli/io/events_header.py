@@ -50,6 +50,9 @@ class Counts:
 def header_object(events: Events) -> Json:
     """The header as a JSON object, without columns and counts."""
     header = events.header
+    edits = {
+        "edits": {"of": {"name": header.edited_name, "sha256": header.edited_sha256}, "operations": header.operations}
+    }
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -61,6 +64,7 @@ def header_object(events: Events) -> Json:
         "seed": index(header.seed),
         "settings": header.settings,
         "quality": header.quality,
+        **(edits if header.operations else {}),
     }
 
 
@@ -98,6 +102,8 @@ def parse_header(found: Json, subject: str) -> Header:
     fields = Fields(found, subject)
     _check_format(fields)
     source = Fields(fields.get("source", dict, {}), subject, "source.")
+    edits = Fields(fields.get("edits", dict, {}), subject, "edits.")
+    edited = Fields(edits.get("of", dict, {}), subject, "edits.of.")
     header = Header(
         kind=fields.get("kind", str),
         duration_s=float(fields.number("duration_s", low=0.0, high=MAX_ONSET_S)),
@@ -108,13 +114,17 @@ def parse_header(found: Json, subject: str) -> Header:
         seed=fields.integer("seed", -(1 << 63), (1 << 63) - 1, default=0),
         settings=fields.get("settings", dict, {}),
         quality=fields.get("quality", dict, {}),
+        operations=edits.get("operations", list, []),
+        edited_name=edited.get("name", str, ""),
+        edited_sha256=edited.get("sha256", str, ""),
     )
     if header.duration_s == 0:
         raise fields.fault("duration_s", "is 0")
-    if "/" in header.source_name or "\0" in header.source_name:
-        raise source.fault("name", "is not a file name without folders")
-    if not re.fullmatch("([0-9a-f]{64})?", header.source_sha256):
-        raise source.fault("sha256", "is not a SHA-256")
+    _check_file(header.source_name, header.source_sha256, source)
+    _check_file(header.edited_name, header.edited_sha256, edited)
+    if not all(isinstance(operation, dict) for operation in header.operations):
+        raise edits.fault("operations", "are not objects")
+    _check_values(header.operations, edits, "operations", _MAX_DEPTH)
     _check_values(header.settings, fields, "settings", _MAX_DEPTH)
     for key in header.quality:
         Fields(header.quality, subject, "quality.").number(key)
@@ -209,6 +219,13 @@ def _check_format(fields: Fields) -> None:
         raise SparseError(
             fields.subject, f"holds events of an unknown kind {kind[:40]!r}; known: {known}", "update sparse"
         )
+
+
+def _check_file(name: str, sha256: str, fields: Fields) -> None:
+    if "/" in name or "\0" in name:
+        raise fields.fault("name", "is not a file name without folders")
+    if not re.fullmatch("([0-9a-f]{64})?", sha256):
+        raise fields.fault("sha256", "is not a SHA-256")
 
 
 def _check_values(value: Any, fields: Fields, key: str, depth: int) -> None:

@@ -98,6 +98,9 @@ def test_header_there_and_back(tmp_path):
         "seed": -(2**63),
         "settings": {"atoms": 64, "snr_db": None, "flag": True, "names": ["a", "é"], "inner": {"x": 1e-300}},
         "quality": {"snr_db": 12.3456789012345, "events": 3, "lsd_db": -0.0},
+        "operations": [{"do": "where", "value": "pitch = C4"}, {"do": "gain", "value": -6.0}],
+        "edited_name": "song.npz",
+        "edited_sha256": "fedcba9876543210" * 4,
     }
     events = make_events(**header)
     for name in ("a.npz", "a.json"):
@@ -441,6 +444,11 @@ HEADERS = [
     ("source", {"name": "../../etc/passwd"}, "its source.name is not a file name without folders"),
     ("source", {"name": 3}, "its source.name is not a text"),
     ("source", {"sha256": "abc"}, "its source.sha256 is not a SHA-256"),
+    ("edits", [], "its edits is not an object"),
+    ("edits", {"operations": {}}, "its edits.operations is not a list"),
+    ("edits", {"operations": ["gain"]}, "its edits.operations are not objects"),
+    ("edits", {"of": {"name": "a/b.npz"}}, "its edits.of.name is not a file name without folders"),
+    ("edits", {"of": {"sha256": "abc"}}, "its edits.of.sha256 is not a SHA-256"),
     ("seed", 2**63, f"its seed is {2**63}, which is not in {-(2**63)} .. {2**63 - 1}"),
     ("seed", 0.5, "its seed is not a whole number"),
     ("settings", [], "its settings is not an object"),
