@@ -18,6 +18,7 @@ import typer
 
 from sparsecli.cli.app import app
 from sparsecli.core import columns as table
+from sparsecli.core.quantities import DERIVED, SPELLING, UNITS
 from sparsecli.engine.settings import FitSettings, RenderSettings
 from sparsecli.synth import air, noise
 
@@ -116,11 +117,25 @@ def noise_constants() -> str:
     return markdown(["constant", "value", "meaning"], rows)
 
 
+def quantities() -> str:
+    """What a selection can ask of an event, beside its columns."""
+    rows = [[f"`{quantity.name}`", quantity.unit, quantity.meaning] for quantity in DERIVED]
+    return markdown(["quantity", "unit", "meaning"], rows)
+
+
+def units() -> str:
+    """What may stand behind a number."""
+    rows = [[f"`{SPELLING.get(name, name)}`", unit, f"{float(factor):g}"] for name, (unit, factor) in UNITS.items()]
+    return markdown(["written", "for quantities in", "times"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "columns": columns,
     "pan": pan,
     "numbers": numbers,
     "noise": noise_constants,
+    "quantities": quantities,
+    "units": units,
     "fit settings": lambda: settings(FitSettings),
     "render settings": lambda: settings(RenderSettings),
     **{f"{name} synopsis": lambda name=name: synopsis(name) for name in COMMANDS},  # type: ignore[misc]

@@ -31,15 +31,21 @@ def info_command(
     ] = None,
     columns: Annotated[bool, typer.Option("--columns", help="Print what the numbers of an event mean.")] = False,
     notes: Annotated[bool, typer.Option("--notes", help="Print the musical notes, one a line.")] = False,
+    where: Annotated[str | None, options.selection("--where", "Tell only of the events")] = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Print what events files hold: counts, ranges, source, settings and the quality reached.
 
     --columns prints the table of columns instead; of every kind, in two channels, where no file is named. --notes
-    prints the notes that sparse fit --notes has found.
+    prints the notes that sparse fit --notes has found. --where leaves out all other events, and the air unless the
+    expression names it (docs/selection.md).
     """
     console = Console(quiet)
+    with usage_errors(console):
+        options.check_selection("--where", where)
+        if columns and where is not None:
+            raise SparseError("--where", "--columns tells of no events", "give one of them")
     if columns and not inputs:
         for kind in COLUMNS_OF_KIND:
             (print_json if as_json else _print_columns)(_columns(kind, columns_of(kind, channels=2)))
@@ -50,18 +56,19 @@ def info_command(
         if columns and notes:
             raise SparseError("--notes", "--columns prints another table", "give one of them")
         check_outputs(inputs, [])
-    tasks = [InfoTask(name, columns, notes) for name in inputs]
+    tasks = [InfoTask(name, columns, notes, where) for name in inputs]
     show = print_json if as_json else _print_columns if columns else _print_notes if notes else _print_info
     run_each(info_one, tasks, console, show)
 
 
 @dataclass(frozen=True)
 class InfoTask:
-    """One file to describe, or the columns of its kind, or its notes."""
+    """One file to describe, or the columns of its kind, or its notes; `where` selects of its events."""
 
     input: str
     columns: bool
     notes: bool
+    where: str | None
 
 
 def info_one(task: InfoTask, console: Console, interrupts: Interrupts) -> Record:
@@ -71,12 +78,18 @@ def info_one(task: InfoTask, console: Console, interrupts: Interrupts) -> Record
     events, size = load_events_and_size(task.input)
     if task.columns:
         return _columns(events.header.kind, events.table)
+    found = len(events)
+    if task.where is not None:
+        from sparsecli.engine.transforms import keep_selected
+
+        events = keep_selected(events, task.where)
     if task.notes:
         from sparsecli.engine.notes import note_table
 
         return {"input": task.input, "notes": [asdict(note) for note in note_table(events)]}
     kbit_s = 8 * size / events.header.duration_s / 1000
-    return {"input": task.input, "bytes": size, "kbit_s": kbit_s, **describe(events)}
+    selection = {"where": task.where, "events_in_file": found}
+    return {"input": task.input, "bytes": size, "kbit_s": kbit_s, **selection, **describe(events)}
 
 
 def describe(events: Events) -> Record:
@@ -140,7 +153,7 @@ def _print_info(record: Record) -> None:
     air = record["air"]
     rows = [
         ("kind", record["kind"]),
-        ("events", f"{record['events']} with {record['modes']} modes and {record['bursts']} noise bursts"),
+        ("events", f"{_count_text(record)} with {record['modes']} modes and {record['bursts']} noise bursts"),
         ("notes", _notes_text(record)),
         ("numbers in use", f"{record['numbers']}, {record['numbers_per_stretch']:.0f} for each {STRETCH_S:.3f} s"),
         ("duration", f"{record['duration_s']:.3f} s"),
@@ -159,6 +172,12 @@ def _print_info(record: Record) -> None:
 
 def _edit_text(operation: dict[str, Any]) -> str:
     return " ".join(f"{key}={value}" for key, value in operation.items())
+
+
+def _count_text(record: Record) -> str:
+    if record["where"] is None:
+        return str(record["events"])
+    return f"{record['events']} of {record['events_in_file']} selected,"
 
 
 def _file_text(record: Record) -> str:
@@ -187,8 +206,8 @@ def _print_notes(record: Record) -> None:
 
 def _notes_text(record: Record) -> str:
     if not record["notes"]:
-        return "none; sparse fit --notes groups atoms into notes"
-    from sparsecli.engine.notes import midi_of, name_of
+        return "none; sparse fit --notes groups atoms into notes" if record["where"] is None else "none"
+    from sparsecli.core.partials import midi_of, name_of
 
     lowest, highest = (name_of(float(midi_of(pitch_hz))) for pitch_hz in record["ranges"]["pitch_hz"])
     return f"{record['notes']}, {lowest} to {highest}"

@@ -59,6 +59,11 @@ def output(help: str) -> Any:
     return typer.Option("--output", "-o", metavar="OUT", help=help, show_default=False)
 
 
+def selection(name: str, help: str) -> Any:
+    """An option that takes an expression."""
+    return typer.Option(name, metavar="EXPR", help=f"{help} that an expression selects, e.g. 'freq > 2 kHz'.")
+
+
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but failures.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for each result on standard output.")]
@@ -109,6 +114,18 @@ def check_choice(option: str, value: str | None, choices: Sequence[str]) -> None
     """Raise SparseError where a value was given that is not among the choices."""
     if value is not None and value not in choices:
         raise SparseError(f"{option} {value}", "is not a choice", f"choose one of {', '.join(choices)}")
+
+
+def check_selection(option: str, expression: str | None) -> None:
+    """Raise SparseError where an expression was given that makes no sense."""
+    if expression is None:
+        return
+    from sparsecli.core.selection import SelectionError, check_expression
+
+    try:
+        check_expression(expression)
+    except SelectionError as error:
+        raise SparseError(option, str(error)) from None
 
 
 def settings_from(

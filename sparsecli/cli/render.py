@@ -47,6 +47,7 @@ BitDepth = Annotated[
 ]
 Clip = Annotated[bool, typer.Option("--clip", help="Cut off peaks over full scale, instead of lowering the whole.")]
 Format = Annotated[str | None, options.file_format(FORMATS)]
+Only = Annotated[str | None, options.selection("--only", "Play only the events")]
 
 
 def render_command(
@@ -58,6 +59,7 @@ def render_command(
     time_stretch: TimeStretch = None,
     gain_db: Gain = None,
     noise: Noise = None,
+    only: Only = None,
     residual: Residual = None,
     bit_depth: BitDepth = None,
     clip: Clip = False,
@@ -74,11 +76,14 @@ def render_command(
 
     Without -o, song.npz becomes song.wav in the current folder.
 
+    --only plays a part of them, and the air only if that names it: 'freq < 500 or air' (docs/selection.md).
+
     Where song.wav is the recording itself, it becomes song.render.wav.
     """
     console = Console(quiet)
     with usage_errors(console):
         settings = settings_from(context, RenderSettings, "render", config, assignments)
+        options.check_selection("--only", only)
         options.check_choice("--bit-depth", bit_depth, BIT_DEPTHS)
         options.check_choice("--format", file_format, FORMATS)
         outputs = _plan(inputs, output, file_format or FORMATS[0])
@@ -93,7 +98,8 @@ def render_command(
     written = {key: value for key, value in written.items() if value is not None}
     beside: list[str | None] = [*residuals] or [None] * len(inputs)
     tasks = [
-        RenderTask(*places, settings, written, clip, overwrite) for places in zip(inputs, outputs, beside, strict=True)
+        RenderTask(*places, only, settings, written, clip, overwrite)
+        for places in zip(inputs, outputs, beside, strict=True)
     ]
     run_each(render_one, tasks, console, print_json if as_json else None, jobs)
 
@@ -105,6 +111,7 @@ class RenderTask:
     input: str
     output: str
     residual: str | None
+    only: str | None
     settings: RenderSettings
     written: dict[str, Any]
     clip: bool
@@ -124,7 +131,11 @@ def render_one(task: RenderTask, console: Console, interrupts: Interrupts) -> Re
     from sparsecli.io.audio import write_audio
     from sparsecli.io.events_file import load_events
 
-    events = load_events(task.input)
+    events = whole = load_events(task.input)
+    if task.only is not None:
+        from sparsecli.engine.transforms import keep_selected
+
+        events = keep_selected(whole, task.only)
     audio = render(events, task.settings)
     if task.residual is not None:
         audio = _with_residual(audio, task.residual)
@@ -133,11 +144,13 @@ def render_one(task: RenderTask, console: Console, interrupts: Interrupts) -> Re
         audio = _within_full_scale(audio, peak, task, console)
     write_audio(task.output, audio, overwrite=task.overwrite, **task.written)
     shape = f"{audio.duration_s:.2f} s, {audio.channels} channel{'s'[: audio.channels > 1]}, {audio.sample_rate} Hz"
-    console.say(task.input, f"{spoken(task.output, 'output')}: {len(events)} events, {shape}")
+    count = len(events) if task.only is None else f"{len(events)} of {len(whole)}"
+    console.say(task.input, f"{spoken(task.output, 'output')}: {count} events, {shape}")
     return {
         "input": task.input,
         "output": task.output,
         "events": len(events),
+        "events_in_file": len(whole),
         "duration_s": audio.duration_s,
         "sample_rate": audio.sample_rate,
         "channels": audio.channels,

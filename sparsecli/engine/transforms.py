@@ -1,4 +1,4 @@
-"""Pure functions from events to events that act on all of them: pitch, time, gain."""
+"""Pure functions from events to events: pitch, time and gain of all of them, and a selection of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from ..core.columns import ATOM_COLUMNS, MAX_DECAY_S, MAX_FREQ_HZ, MAX_LEVEL_DB, SILENT_DB
 from ..core.events import Events
+from ..core.selection import select, selects_air
 
 _PLACE = {column.name: index - 1 for index, column in enumerate(ATOM_COLUMNS)}  # in `params`
 _FREQS = [place for name, place in _PLACE.items() if name.startswith("freq")]  # of modes, and the noise with the last
@@ -67,3 +68,13 @@ def change_gain(events: Events, gain_db: float) -> Events:
 def _raise_levels(level_db: np.ndarray, gain_db: float) -> np.ndarray:
     moved = np.clip(level_db + gain_db, SILENT_DB, MAX_LEVEL_DB)
     return np.where(level_db > SILENT_DB, moved, SILENT_DB).astype(np.float32)
+
+
+def keep_selected(events: Events, expression: str) -> Events:
+    """What an expression selects: those of the events, and the air or none (docs/selection.md).
+
+    Raises:
+        SelectionError: the expression makes no sense.
+    """
+    kept = events.take(select(events, expression))
+    return kept if selects_air(expression) else replace(kept, air=kept.air[:, :0])

@@ -145,3 +145,45 @@ def test_one_table_at_a_time(invoke, events):
         2,
         "sparse: --notes: --columns prints another table; give one of them\n",
     )
+
+
+def test_a_selection(invoke, events):
+    """All that is told is of the selected events: here those at 300, 900 and 1500 Hz of five."""
+    name = events("a.npz", count=5)
+    lines = invoke("info", name, "--where", "freq in {300, 900, 1.5 kHz}").stdout
+    assert re.search(r"^events +3 of 5 selected, with 3 modes and 0 noise bursts$", lines, re.MULTILINE)
+    assert re.search(r"^freq_hz +300 to 1500$", lines, re.MULTILINE)
+    record = json.loads(invoke("info", name, "--json", "--where", "top 2 by freq").stdout)
+    assert (record["where"], record["events"], record["events_in_file"]) == ("top 2 by freq", 2, 5)
+    assert record["ranges"]["freq_hz"] == [1200, 1500] and record["numbers"] == 2 * 6
+    assert record["air"]["frames"] == 0  # which the expression does not name
+    record = json.loads(invoke("info", name, "--json").stdout)
+    assert (record["where"], record["events"], record["events_in_file"]) == (None, 5, 5)
+
+
+def test_a_selection_with_the_air_or_of_nothing(invoke, events):
+    record = json.loads(invoke("info", events("a.npz"), "--json", "--where", "air or id = 0").stdout)
+    assert (record["events"], record["numbers"], record["air"]["frames"]) == (1, 6 + 24, 1)
+    result = invoke("info", "a.npz", "--where", "freq > 20 kHz")
+    assert result.exit_code == 0 and "0 of 2 selected, with 0 modes" in result.stdout
+
+
+def test_notes_of_a_selection(invoke, labelled: str):
+    record = json.loads(invoke("info", labelled, "--notes", "--json", "--where", "pitch > C5").stdout)
+    assert [note["name"] for note in record["notes"]] == ["D5"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--where", "frq > 3"], "--where: column 1: found 'frq', which is no quantity; "),
+        (["--where", "freq > 3 s"], "--where: column 10: found 's', which is no unit of freq; "),
+        (["--where", ""], "--where: column 1: the expression ends here; "),
+        (["--where", "all", "--columns"], "--where: --columns tells of no events; give one of them"),
+    ],
+)
+def test_a_selection_that_makes_no_sense(invoke, args: list[str], message: str):
+    """Is said before any file is looked for."""
+    result = invoke("info", "missing.npz", *args)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"sparse: {message}") and result.stderr.count("\n") == 1

@@ -2,11 +2,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+
+from sparsecli.core.columns import columns_of
+from sparsecli.io.events_file import save_events
+
+from ..oracle.draw import draw_events
 
 
 def test_the_source_s_rate_and_length(invoke, events, tmp_path: Path):
@@ -195,3 +201,44 @@ def test_a_folder_that_is_not_there(invoke, events):
 def test_quiet(invoke, events):
     result = invoke("render", events("a.npz"), "--quiet")
     assert (result.exit_code, result.output) == (0, "")
+
+
+def rendered(invoke, tmp_path: Path, name: str, *args: str) -> np.ndarray:
+    done = invoke("render", "song.npz", "-o", name, "--bit-depth", "float", *args)
+    assert done.exit_code == 0, done.stderr
+    return soundfile.read(tmp_path / name)[0]
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("expression", ["freq < 1 kHz", "top 3 by freq or air", "none", "air"])
+def test_a_part_and_the_rest_are_the_whole(invoke, tmp_path: Path, expression: str, channels: int):
+    """Bursts, which belong to events, and the air included."""
+    drawn = draw_events(5, 8, 0.5, 22050, noise=True)
+    params = np.c_[drawn.params, np.linspace(-1, 1, 8, dtype=np.float32)][:, : len(columns_of("atoms", channels)) - 1]
+    header, air = replace(drawn.header, channels=channels), np.repeat(drawn.air, channels, 0)
+    save_events(tmp_path / "song.npz", replace(drawn, header=header, params=params, air=air))
+    whole = rendered(invoke, tmp_path, "whole.wav")
+    part = rendered(invoke, tmp_path, "part.wav", "--only", expression)
+    rest = rendered(invoke, tmp_path, "rest.wav", "--only", f"not ({expression})")
+    # Sums of float32 in another order: worst 1e-6 of the peak.
+    np.testing.assert_allclose(part + rest, whole, rtol=0, atol=4e-6 * abs(whole).max())
+    assert abs(whole).max() > 0 and (expression != "none" or not part.any())
+
+
+def test_the_air_sounds_where_it_is_named(invoke, events, tmp_path: Path):
+    events("song.npz", count=3)
+    assert not rendered(invoke, tmp_path, "none.wav", "--only", "none").any()
+    assert 0 < abs(rendered(invoke, tmp_path, "air.wav", "--only", "air")).max() < 0.01  # 80 dB down in each band
+    result = invoke("render", "song.npz", "-o", "low.wav", "--only", "freq <= 600", "--json")
+    record = json.loads(result.stdout)
+    assert (record["events"], record["events_in_file"]) == (2, 3)
+    assert "low.wav: 2 of 3 events, " in result.stderr
+
+
+def test_a_selection_that_makes_no_sense(invoke, names):
+    """Is said before any file is looked for, and nothing is written."""
+    result = invoke("render", "missing.npz", "-o", "folder/", "--only", "pitch > H4")
+    assert (result.exit_code, result.stdout) == (2, "")
+    found = "column 9: found 'H4'; possible: a number, the name of a note"
+    assert result.stderr == f"sparse: --only: {found}\n"
+    assert names() == []

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from sparsecli.core.columns import AIR_BANDS, ATOM_COLUMNS, SILENT_DB
 from sparsecli.core.events import Events, Header, events_from_columns, notes_of
+from sparsecli.core.partials import partials_of
 from sparsecli.engine.fitting import fit
-from sparsecli.engine.notes import Note, group_notes, note_table, partials_of
+from sparsecli.engine.notes import Note, group_notes, note_table
 from sparsecli.engine.rendering import render
 from sparsecli.engine.settings import FitSettings, RenderSettings
 

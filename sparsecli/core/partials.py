@@ -1,0 +1,186 @@
+"""Partials: the modes in use of a set of events, their closed formulas, and the pitch that several of them make."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .columns import NEPERS_PER_T60, SILENT_DB
+from .events import Events
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+# Where a figure is called measured, it is the best of its neighbours on three rendered pieces (bench/notes.md).
+
+AFTER_S = np.linspace(0.01, 0.1, 10)  # when a strike is listened to: the tenth of a second in which a pitch is heard
+TOLERANCE = 0.35  # of a partial against its place in the series: a piano's tenth is a third of a semitone sharp
+PARTIALS = 12  # above, neighbours of a series are nearer to each other than four tolerances
+SUBHARMONICS = 3  # a fundamental may rise apart from its second and third partial, or be missing
+MIDI_LOW, MIDI_HIGH = 21.0, 96.0  # the lowest of a piano, and what few melodies pass: above lie the noises of strikes
+BANDWIDTH = 0.12  # of a mode over its frequency, two semitones: half its pitch is lost there
+MOST = 300  # partials of a strike that are looked at, which bounds time and memory
+WEIGHT_HZ = 52.0  # of Klapuri's weight of a partial
+COMPRESSION = 0.5  # of amplitudes in a salience: without, one loud partial outweighs a series; measured
+
+_HARMONICS = np.arange(1, PARTIALS + 1)
+_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+NOTE_NAME = "([a-g])([#b\u266f\u266d]?)(-?[0-9]{1,2})"  # letter, sharp or flat, octave
+_SHIFTS = {"": 0, "#": 1, "\u266f": 1, "b": -1, "\u266d": -1}
+
+
+def midi_of(freq_hz: Floats | float) -> Floats:
+    """MIDI number, with cents as decimals.
+
+    >>> float(midi_of(440.0))
+    69.0
+    """
+    return np.asarray(69 + 12 * np.log2(np.asarray(freq_hz) / 440), np.float64)
+
+
+def name_of(midi: float) -> str:
+    """Name of the nearest semitone; middle C, 60, is C4.
+
+    >>> name_of(69.2), name_of(60)
+    ('A4', 'C4')
+    """
+    nearest = math.floor(midi + 0.5)
+    return f"{_NAMES[nearest % 12]}{nearest // 12 - 1}"
+
+
+def midi_of_name(name: str) -> int:
+    """MIDI number of a note by its name in scientific pitch notation, sharps as # and flats as b.
+
+    Raises:
+        ValueError: this is no such name.
+
+    >>> midi_of_name("C4"), midi_of_name("Bb3"), midi_of_name("c#-1")
+    (60, 58, 1)
+    """
+    found = re.fullmatch(NOTE_NAME, name, re.IGNORECASE)
+    if found is None:
+        raise ValueError(f"{name!r} is no name of a note")
+    return _NAMES.index(found[1].upper()) + _SHIFTS[found[2].lower()] + 12 * (int(found[3]) + 1)
+
+
+def envelope_peak(z: Floats) -> Floats:
+    """Maximum of (1 - exp(-u / attack))^2 exp(-d u) over u, by z = attack d > 0: docs/atom.md. Any shape."""
+    return np.asarray((2 / (2 + z)) ** 2 * np.exp(-z * np.log1p(2 / z)), np.float64)
+
+
+def envelope_energy_s(attack_s: Floats, damping: Floats) -> Floats:
+    """Half the integral of that envelope squared over all u, in s: what a mode of amplitude 1 has. Any shape."""
+    # E^2 = (1 - x)^4 with x = exp(-u / attack), whose powers j integrate to 1 / (2 d + j / attack); that sum is a
+    # beta function, B(2 d attack, 5) attack, which has no cancellation.
+    z = 2 * damping * attack_s
+    return np.asarray(attack_s * 12 / (z * (z + 1) * (z + 2) * (z + 3) * (z + 4)), np.float64)
+
+
+@dataclass(frozen=True)
+class Partials:
+    """All modes in use, N of them; each row has its atom's strike.
+
+    Attributes:
+        atom: row of the atom in its events, `[N]`.
+        onset_s, attack_s, damping: of the atom, damping in nepers a second, `[N]`.
+        midi: frequency as a MIDI number, `[N]`.
+        amplitude: complex, A exp(i phase) of docs/atom.md, `[N]`.
+    """
+
+    atom: Indices
+    onset_s: Floats
+    attack_s: Floats
+    damping: Floats
+    midi: Floats
+    amplitude: NDArray[np.complex128]
+
+    def __len__(self) -> int:
+        return len(self.atom)
+
+    def take(self, rows: Indices) -> Partials:
+        """The partials at `rows`."""
+        return Partials(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    @property
+    def freq_hz(self) -> Floats:
+        """Frequencies `[N]`."""
+        return np.asarray(440 * 2 ** ((self.midi - 69) / 12), np.float64)
+
+    def envelope(self, at_s: Floats) -> Floats:
+        """Amplitudes at the times `[..., 1]` or `[..., N]` after the recording's start, `[..., N]`; 0 before onsets."""
+        u = np.maximum(at_s - self.onset_s, 0.0)
+        return np.asarray(np.abs(self.amplitude) * np.expm1(-u / self.attack_s) ** 2 * np.exp(-self.damping * u))
+
+    def loudness(self) -> Floats:
+        """RMS amplitude of each alone in the tenth of a second after its onset, `[N]`, less where its band is wide."""
+        sound = self.envelope(self.onset_s + AFTER_S[:, None])  # [times, N]
+        return np.asarray(np.sqrt((sound**2).mean(0)) * self.purity())
+
+    def energy(self) -> Floats:
+        """Energy of each by itself, in s, `[N]`: half the integral of A^2 E(u)^2 exp(-2 d u)."""
+        return np.asarray(np.abs(self.amplitude) ** 2 * envelope_energy_s(self.attack_s, self.damping))
+
+    def peak_s(self) -> Floats:
+        """When each is loudest, `[N]`."""
+        return np.asarray(self.onset_s + self.attack_s * np.log1p(2 / (self.damping * self.attack_s)))
+
+    def release_s(self, level_db: float) -> Floats:
+        """When each has fallen to a level, `[N]`, not before its onset."""
+        nepers = np.log(np.maximum(np.abs(self.amplitude), 1e-30)) - level_db / 20 * math.log(10)
+        return np.asarray(self.onset_s + np.maximum(nepers, 0.0) / self.damping)
+
+    def purity(self) -> Floats:
+        """How much of a pitch each has, `[N]`: 1 for a lasting tone, towards 0 for a click.
+
+        The band of a damped mode, between its -3 dB points, is damping / pi wide.
+        """
+        return np.asarray(1 / (1 + (self.damping / (math.pi * self.freq_hz * BANDWIDTH)) ** 2))
+
+
+def partials_of(events: Events) -> Partials:
+    """The modes in use of events of kind `atoms`."""
+    level_db = events.modes("level_db")  # [E, 4]
+    atom, slot = np.nonzero(
+        (level_db > SILENT_DB) & (events.modes("freq_hz") > 0) & (events.column("decay_s") > 0)[:, None]
+    )
+    attack_s = events.column("attack_s")[atom]
+    damping = NEPERS_PER_T60 / events.column("decay_s")[atom]
+    peak = envelope_peak(attack_s * damping)
+    turn = np.exp(1j * events.modes("phase_rad")[atom, slot])
+    amplitude = 10 ** (level_db[atom, slot] / 20) / np.maximum(peak, 1e-30) * turn
+    midi = midi_of(events.modes("freq_hz")[atom, slot])
+    return Partials(atom, events.onset_s[atom], attack_s, damping, midi, amplitude)
+
+
+def series(midi: Floats, partials: Floats) -> tuple[NDArray[np.bool_], Floats]:
+    """Which partials `[N]` lie on the series of which fundamentals `[C]`, `[C, H, N]`, and the weights `[C, H]`.
+
+    The weight of partial h of f is (f + 52 Hz) / (h f + 52 Hz), after Klapuri (2006). His second constant is 320 Hz,
+    which also weighs high notes more; with 52 Hz a single partial counts the same at any height.
+    """
+    on = np.abs(midi[:, None, None] + 12 * np.log2(_HARMONICS)[:, None] - partials) < TOLERANCE
+    freq_hz = 440 * 2 ** ((midi[:, None] - 69) / 12)
+    return on, (freq_hz + WEIGHT_HZ) / (_HARMONICS * freq_hz + WEIGHT_HZ)
+
+
+def fundamentals(midi: Floats) -> Floats:
+    """Where fundamentals may be: at the partials `[N]` and at their subharmonics, `[C]`."""
+    places = (midi[:, None] - 12 * np.log2(np.arange(1, SUBHARMONICS + 1))).ravel()
+    return np.asarray(places[(places > MIDI_LOW) & (places < MIDI_HIGH)])
+
+
+def pitch_of(partials: Partials) -> float:
+    """The fundamental of a note's partials as a MIDI number: the one whose series is the most salient."""
+    strength = partials.loudness()
+    loudest = np.sort(np.argsort(-strength, kind="stable")[:MOST])
+    partials, strength = partials.take(loudest), strength[loudest]
+    places = fundamentals(partials.midi)
+    if not len(places) or not strength.any():
+        return float(partials.midi[strength.argmax()])
+    on, weight = series(places, partials.midi)
+    salience = (weight[..., None] * on * (strength / strength.max()) ** COMPRESSION).max(2).sum(1)
+    return float(places[salience.argmax()])
