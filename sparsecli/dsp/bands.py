@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:  # who only needs the bands can do without
+    from torch import Tensor
 
 
 def erb_rate(freq_hz: float) -> float:

@@ -60,7 +60,7 @@ def load_events_and_size(path: Path) -> tuple[Events, int]:
 def load_events_and_sha256(path: Path) -> tuple[Events, str]:
     """Read events, as `load_events_and_size` does, and the SHA-256 of their file."""
     with open_source(path) as source:
-        sha256 = hashlib.file_digest(source.stream, "sha256").hexdigest()
+        sha256 = hashlib.file_digest(source.stream, "sha256").hexdigest()  # type: ignore[arg-type]
         source.stream.seek(0)
         return _checked(source), sha256
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -97,6 +100,25 @@ def draw_events(
         {name: values.numpy() for name, values in columns.items()},
         draw.between(-60, -40, 1, frames, AIR_BANDS).numpy(),
     )
+
+
+def strikes(
+    onset_s: Sequence[float],
+    freq_hz: Sequence[float],
+    level_db: float = -20.0,
+    decay_s: float = 0.3,
+    duration_s: float = 1.0,
+    **header: Any,
+) -> Events:
+    """Events of one mode each, of 5 ms of attack; without air, and in two channels in the middle."""
+    count, silent = len(onset_s), np.zeros(len(onset_s))
+    columns = {name: silent for slot in range(1, MODES_PER_ATOM + 1) for name in (f"freq{slot}_hz", f"phase{slot}_rad")}
+    columns |= {f"level{slot}_db": np.full(count, SILENT_DB) for slot in range(1, MODES_PER_ATOM + 1)}
+    columns |= {"noise_level_db": np.full(count, SILENT_DB), "pan": silent}
+    columns |= {"onset_s": np.array(onset_s), "attack_s": np.full(count, 0.005), "decay_s": np.full(count, decay_s)}
+    columns |= {"freq1_hz": np.array(freq_hz), "level1_db": np.full(count, level_db)}
+    known = Header(duration_s=duration_s, **{"sample_rate": 22050, **header})
+    return events_from_columns(known, columns, np.zeros((known.channels, 0, AIR_BANDS)))
 
 
 def draw_atoms(

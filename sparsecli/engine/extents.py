@@ -1,0 +1,39 @@
+"""How loud and how high events are, and how long they are heard, noise included."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.columns import NEPERS_PER_T60, NOISE_FREQ, SILENT_DB
+from ..core.events import Events
+
+Floats = NDArray[np.float64]
+
+AUDIBLE_DB = 80.0  # an event ends where all of it is so far under its peak, as the renderer ends it
+
+
+def loudest_db(events: Events) -> Floats:
+    """Level of the loudest mode or burst, `[E]`; -200 where nothing sounds."""
+    return np.asarray(np.maximum(events.modes("level_db").max(-1), events.column("noise_level_db")))
+
+
+def loudest_hz(events: Events) -> Floats:
+    """Frequency of the loudest mode, or of the noise of an event without modes, `[E]`; 0 where nothing sounds."""
+    level_db = events.modes("level_db")  # [E, 4]
+    mode_hz = np.take_along_axis(events.modes("freq_hz"), level_db.argmax(-1)[:, None], -1)[:, 0]
+    noise_hz = np.where(events.column("noise_level_db") > SILENT_DB, events.column(NOISE_FREQ), 0.0)
+    return np.where(level_db.max(-1) > SILENT_DB, mode_hz, noise_hz)
+
+
+def ends_s(events: Events) -> Floats:
+    """When each event has fallen 80 dB under its peak for good, `[E]`; the onset of what is silent."""
+    # E(u) e^{-d u} <= e^{-d u}, which is 80 dB under the peak (2 / (2 + z))^2 (z / (2 + z))^z of docs/atom.md at u.
+    decay_s = events.column("decay_s")
+    damping = NEPERS_PER_T60 / np.maximum(decay_s, 1e-9)
+    z = events.column("attack_s") * damping
+    nepers = AUDIBLE_DB * math.log(10) / 20 + 2 * np.log1p(z / 2) + z * np.log1p(2 / z)
+    sounding = (loudest_db(events) > SILENT_DB) & (decay_s > 0)
+    return np.asarray(events.onset_s + np.where(sounding, nepers / damping, 0.0))
