@@ -106,7 +106,7 @@ class Voice:
         """The note for each pitch and level over the loudest note, both `[N]`, `[N]`.
 
         The fewest whole semitones away, of those the fewest whole dB, of those the first; but of one pitch distance no
-        note 30 dB under the loudest, which is a rest that a fit took for a note.
+        note 30 dB under the loudest, which is a remainder that a fit took for one.
         """
         own_midi = np.array([note.midi for note in self.notes])
         own_db = self.levels_db - self.levels_db.max()

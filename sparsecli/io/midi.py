@@ -42,7 +42,7 @@ MAX_TICK = 1 << 40  # far more than a day, and exact as a float
 MAX_NOTES = 500_000
 # A number is at most four bytes long, the first three with their highest bit set. mido reads on as long as the bit is
 # set, in a time that grows with the square; nor has any text so many letters beyond ASCII in a row.
-_ENDLESS_NUMBER = re.compile(rb"[\x80-\xff]{4096}")
+_ENDLESS_NUMBER = re.compile(rb"[\x80-\xff]{1024}")
 
 # Controllers.
 DATA, DATA_FINE, RPN, RPN_FINE, PEDAL = 6, 38, 101, 100, 64

@@ -156,7 +156,7 @@ def test_the_nearest_note_is_taken():
         (60.2, 127, 1.0),  # a fifth of a semitone is no distance
         (65.0, 127, 1.0),  # five semitones, not seven
         (67.0, 30, 3.0),  # pitch first: the level does not matter
-        (60.0, 1, 2.0),  # a note 30 dB under another of its pitch is a rest of it,
+        (60.0, 1, 2.0),  # a note 30 dB under another of its pitch is a remainder of it,
         (80.0, 127, 6.0),  # and one that is alone at its pitch is a note
         (100.0, 64, 6.0),
     ]
