@@ -42,9 +42,8 @@ def test_near_the_ends_it_sounds_nearly_so(within_s: float):
     """Pairs whose modes trade slots too; over so short a way, tones hardly turn."""
     first, second = draw_events(1, 6, 2.0, RATE), draw_events(2, 6, 2.0, RATE)
     for amount, end in ((NEARLY, first), (1 - NEARLY, second)):
-        assert (
-            apart(heard(morph(first, second, amount, within_s, 60.0)), heard(end)) < 1e-2
-        )  # of 1: float32 frequencies
+        nearly = morph(first, second, amount, within_s, 60.0)
+        assert apart(heard(nearly), heard(end)) < 1e-2  # of a peak of 1, by float32 frequencies
 
 
 def test_half_way():
