@@ -93,7 +93,11 @@ def test_every_table_is_used_and_every_option_is_documented():
     text = "".join(page.read_text() for page in PAGES)
     used = set(re.findall(r"<!-- table: ([a-z ]+) -->", text))
     assert used == set(TABLES.TABLES)
-    assert set(OPTIONS) == {"fit", "render", "info", "compare"} <= set(re.findall(r"^### (\w+)$", text, re.MULTILINE))
+    assert (
+        set(OPTIONS)
+        == {"fit", "render", "edit", "info", "compare"}
+        <= set(re.findall(r"^### (\w+)$", text, re.MULTILINE))
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -163,3 +163,10 @@ COLUMNS = tuple({column.name: column for table in COLUMNS_OF_KIND.values() for c
 QUANTITIES: dict[str, Quantity] = {
     quantity.name: quantity for quantity in (*DERIVED, *(_of_column(column) for column in COLUMNS))
 }
+
+
+def find_quantity(name: str) -> Quantity:
+    """The quantity of a name. Raises ValueError where there is none."""
+    if name not in QUANTITIES:
+        raise ValueError(f"no quantity {name!r}; there are {', '.join(QUANTITIES)}")
+    return QUANTITIES[name]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..core.columns import MAX_LEVEL_DB, MODES_PER_ATOM, SILENT_DB, STEREO
 from ..core.events import Events
-from ..core.quantities import QUANTITIES, Measured
+from ..core.quantities import Measured, find_quantity
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -203,9 +203,7 @@ def sort(events: Events, by: str, descending: bool = False) -> Events:
     Raises:
         ValueError: there is no such quantity.
     """
-    if by not in QUANTITIES:
-        raise ValueError(f"no quantity {by!r}; there are {', '.join(QUANTITIES)}")
-    key = np.asarray(QUANTITIES[by].of(Measured(events)), np.float64)
+    key = np.asarray(find_quantity(by).of(Measured(events)), np.float64)
     return events.take(np.argsort(-key if descending else key, kind="stable"))
 
 
