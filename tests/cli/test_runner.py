@@ -95,7 +95,7 @@ def in_processes(*tasks: Any) -> tuple[int, list[Record], str]:
 def test_processes_report_in_the_order_of_the_inputs(tmp_path: Path, events):
     files = [str(tmp_path / events(f"{count}.npz", count=count)) for count in range(3)]
     files.insert(1, str(tmp_path / "missing.npz"))
-    code, records, said = in_processes(*(InfoTask(name, False, False) for name in files))
+    code, records, said = in_processes(*(InfoTask(name, False, False, None) for name in files))
     assert (code, said) == (1, f"sparse: {files[1]}: no such file\n")
     assert [record["events"] for record in records] == [0, 1, 2]
 
