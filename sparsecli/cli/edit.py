@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from sparsecli.core.errors import SparseError
-from sparsecli.engine.steps import AUTO, NOTES, OPERATIONS, QUALIFIERS, WHERE, Step, check_step, steps_of
+from sparsecli.engine.steps import AUTO, NOTES, OPERATIONS, QUALIFIERS, WHERE, Step, check_step, check_tempo, steps_of
 from sparsecli.io.atomic import STANDARD
 
 from . import options
@@ -86,14 +86,16 @@ def edit_command(
         to_midi = any(_is_midi(name, file_format) for name in outputs)
         _check_steps(steps, undo, converts=to_midi or score is not None)
         _check_qualifiers(steps, given, to_midi)
+        tempo = given["tempo"] or QUALIFIERS["tempo"].default
+        _say_plainly(check_tempo, tempo)
         if bend and not to_midi:
             raise SparseError("--bend", "only MIDI has bends", "name an output that ends with .mid")
-        check_outputs(sources, outputs)
+        also_read = [step.value for step in steps if step.name != WHERE and OPERATIONS[step.name].takes_file]
+        check_outputs([*sources, *also_read, *filter(None, [voice])], outputs)
         check_extensions(outputs, EXTENSIONS, file_format)
         options.check_json(as_json, outputs)
         if not dry_run:
             make_folder(sources, output)
-    tempo = given["tempo"] or QUALIFIERS["tempo"].default
     tasks = [
         EditTask(name, place, tuple(steps), undo, dry_run, file_format, overwrite, voice, tempo, bend)
         for name, place in zip(sources, outputs or [""] * len(sources), strict=True)
@@ -133,10 +135,15 @@ def _check_steps(steps: Sequence[Step], undo: bool, converts: bool) -> None:
     if not undo and not (converts and not steps) and all(step.name == WHERE for step in steps):
         raise SparseError("", "there is nothing to do", "name an operation after --where, as sparse edit -h tells")
     for step in steps:
-        try:
-            check_step(step)
-        except ValueError as error:
-            raise SparseError("", str(error)) from None
+        _say_plainly(check_step, step)
+
+
+def _say_plainly(check: Callable[[Any], None], value: Any) -> None:
+    """Check a value; its ValueError, which names the option, becomes a SparseError."""
+    try:
+        check(value)
+    except ValueError as error:
+        raise SparseError("", str(error)) from None
 
 
 def _check_qualifiers(steps: Sequence[Step], given: dict[str, Any], to_midi: bool) -> None:

@@ -17,6 +17,7 @@ WHERE = "where"
 NOTES = "notes"  # said of a `where`: a note of which one event is selected is selected whole
 AUTO = "auto"  # the tempo that is found in the onsets
 DAY_S = 86400.0
+FILE = "FILE"  # the metavar of what names an events file
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ class Operation(Asked):
 
     qualifiers: tuple[str, ...] = ()
 
+    @property
+    def takes_file(self) -> bool:
+        """Whether its value names an events file."""
+        return self.metavar == FILE
+
 
 A = TypeVar("A", bound=Asked)
 
@@ -122,11 +128,11 @@ OPERATIONS: dict[str, Operation] = _by_name(
     Operation("random-events", "", bool, "Events trade sounds and keep their times.", qualifiers=("seed",)),
     Operation("perturb", "OCTAVES", float, "One random change of sound, the same for all.", 0.0, 10.0, ("seed",)),
     Operation("sort", "QUANTITY", str, "Rows by a quantity; with a minus before it, the greatest first."),
-    Operation("merge", "FILE", str, "Add the events of a file, at their times."),
-    Operation("append", "FILE", str, "Add the events of a file, after the end."),
-    Operation("subtract", "FILE", str, "Remove what a file has too."),
-    Operation("intersect", "FILE", str, "Keep only what a file has too."),
-    Operation("morph", "FILE", str, "Towards the events of a file, as far as --amount.", qualifiers=("amount",)),
+    Operation("merge", FILE, str, "Add the events of a file, at their times."),
+    Operation("append", FILE, str, "Add the events of a file, after the end."),
+    Operation("subtract", FILE, str, "Remove what a file has too."),
+    Operation("intersect", FILE, str, "Keep only what a file has too."),
+    Operation("morph", FILE, str, "Towards the events of a file, as far as --amount.", qualifiers=("amount",)),
 )  # fmt: skip
 
 
@@ -161,13 +167,18 @@ def _check_grid(division: str, tempo: str) -> None:
     from .timing import tempo_grid_s
 
     tempo_grid_s(120.0, division)
+    check_tempo(tempo)
+
+
+def check_tempo(tempo: str) -> None:
+    """Raise ValueError for what is neither quarters a minute nor `auto`."""
     if tempo == AUTO:
         return
     try:
         quarters = float(tempo)
     except ValueError:
         raise ValueError(f"--tempo {tempo} is neither a number nor {AUTO}") from None
-    check_range("--tempo", quarters, 1.0, 1000.0)
+    check_range("--tempo", quarters, 4.0, 1000.0)
 
 
 def steps_of(operations: Sequence[dict[str, Any]]) -> list[Step]:

@@ -144,6 +144,8 @@ def test_a_pipe_from_end_to_end(program, events):
         (["--quantize", "three"], "--quantize three"),
         (["--gain", "-6", "--tempo", "90"], "--tempo: qualifies nothing that is asked for"),
         (["--undo", "--gain", "1"], "--undo"),
+        (["-o", "a.mid", "--tempo", "fast"], "--tempo fast is neither a number nor auto"),
+        (["-o", "b.npz", "--merge", "b.npz", "--overwrite"], "b.npz: is an input, and would be written over"),
     ],
 )
 def test_what_cannot_be_meant_is_said_before_anything_is_read(invoke, args, message):
