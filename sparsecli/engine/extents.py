@@ -7,8 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.columns import NEPERS_PER_T60, NOISE_FREQ, SILENT_DB
+from ..core.columns import NEPERS_PER_T60, SILENT_DB
 from ..core.events import Events
+from ..core.quantities import Measured
 
 Floats = NDArray[np.float64]
 
@@ -22,10 +23,7 @@ def loudest_db(events: Events) -> Floats:
 
 def loudest_hz(events: Events) -> Floats:
     """Frequency of the loudest mode, or of the noise of an event without modes, `[E]`; 0 where nothing sounds."""
-    level_db = events.modes("level_db")  # [E, 4]
-    mode_hz = np.take_along_axis(events.modes("freq_hz"), level_db.argmax(-1)[:, None], -1)[:, 0]
-    noise_hz = np.where(events.column("noise_level_db") > SILENT_DB, events.column(NOISE_FREQ), 0.0)
-    return np.where(level_db.max(-1) > SILENT_DB, mode_hz, noise_hz)
+    return np.nan_to_num(Measured(events).freq_hz).astype(np.float64)
 
 
 def ends_s(events: Events) -> Floats:

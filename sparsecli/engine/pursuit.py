@@ -12,13 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from ..core.columns import ATOM_COLUMNS, MODES_PER_ATOM, NUMBERS_OF_MODE, NUMBERS_OF_STRIKE, STRETCH_S
 from ..dsp.parallel import side_by_side
-from .amplitudes import solve_all
+from .amplitudes import TAIL_NEPERS, solve_all
 from .modal import BLOCK, Atoms, Basis, join, no_atoms, stack, touching
 from .refine import Refined, Windows, bounds_for, cut, mode_gains, refine, restraint_of, solve_amplitudes
 from .search import Candidate, pick, search, search_partials, sharpen, to_atoms
@@ -28,7 +29,6 @@ LOWEST_HZ = 20.0
 MARGIN = 8  # blocks by which an onset may leave its stretch
 FAINT = 1e-12  # of the recording's energy: what lies 120 dB down is rounding, not sound
 NEWCOMER_RIDGE, SWEEP_DAMPING = 1e-3, 1e-3
-TAIL_NEPERS = 11.5  # a tail is carried on until it is 100 dB down
 ROUNDS, MOST_ROUNDS = 16, 64  # so that few atoms are chosen with care, and many in time
 MIN_SAMPLES = 64  # a shorter recording has no room for a mode
 CHUNK_ATOMS = 16  # worked in one batch: few atoms of many stretches, or many of one
@@ -296,14 +296,14 @@ def _newcomers(problem: Problem, state: State, most: int, spend: int) -> list[li
 def _advance(problem: Problem, state: State, indices: list[int], candidates: list[list[Candidate]]) -> None:
     """Let newcomers into stretches whose windows do not touch, and refine them with the atoms around them."""
 
-    def grown(chunk: list[int]) -> list[Atoms]:
-        places = [indices[place] for place in chunk]
-        new = _strike(problem, state, places, [candidates[place] for place in chunk])
-        offsets = [problem.stretches[index].low * BLOCK for index in places]
-        return [new.windows(slice(row, row + 1)).packed().shift(offset) for row, offset in enumerate(offsets)]
+    restraint = restraint_of(state.residual, problem.energy)
 
-    chunks = [[place] for place in range(len(indices))]
-    new = [own for part in side_by_side(grown, chunks) for own in part]
+    def struck(place: int) -> Atoms:
+        index = indices[place]
+        new = _strike(problem, state, restraint, [index], [candidates[place]])
+        return new.packed().shift(problem.stretches[index].low * BLOCK)
+
+    new = side_by_side(struck, range(len(indices)))
     changes = [_around(problem, state, index, own) for index, own in zip(indices, new, strict=True)]
     _sweep(problem, state, changes, problem.settings.effort.sweep_steps)
 
@@ -320,10 +320,12 @@ def _around(problem: Problem, state: State, index: int, new: Atoms) -> Change:
     return Change(index, own.columns(~near), old, join([old, new]))
 
 
-def _strike(problem: Problem, state: State, indices: list[int], candidates: list[list[Candidate]]) -> Atoms:
+def _strike(
+    problem: Problem, state: State, restraint: float, indices: list[int], candidates: list[list[Candidate]]
+) -> Atoms:
     """Newcomers in the residual of their stretches, `[G, n]`: their modes are found one by one, amplitudes solved."""
     residual = _residual(problem, state, indices)
-    windows = _windows(problem, state, indices, residual)
+    windows = _windows(problem, restraint, indices, residual)
     new = stack([to_atoms(wanted, problem.device) for wanted in candidates])
     new = solve_amplitudes(new, windows, NEWCOMER_RIDGE)
     for slot in range(1, MODES_PER_ATOM):
@@ -393,7 +395,7 @@ def _samples(problem: Problem, stretch: Stretch) -> Tensor:
     return torch.tensor([problem.window_samples(stretch)], device=problem.device)
 
 
-def _windows(problem: Problem, state: State, indices: list[int], target: Tensor) -> Windows:
+def _windows(problem: Problem, restraint: float, indices: list[int], target: Tensor) -> Windows:
     """What atoms of stretches should sound like, `[G, B, N]`, with the samples and bounds of their windows."""
     stretches = [problem.stretches[index] for index in indices]
 
@@ -409,12 +411,12 @@ def _windows(problem: Problem, state: State, indices: list[int], target: Tensor)
         problem.high,
     )
     samples = column([problem.window_samples(stretch) for stretch in stretches])
-    restraint = torch.full_like(samples, restraint_of(state.residual, problem.energy))
-    return Windows(cut(target, samples), samples, bounds, restraint)
+    return Windows(cut(target, samples), samples, bounds, torch.full_like(samples, restraint))
 
 
 def _sweep(problem: Problem, state: State, changes: list[Change], steps: int) -> None:
     """Refine new atoms of stretches whose windows do not touch; they replace the old where the energy falls."""
+    restraint = restraint_of(state.residual, problem.energy)
 
     def refined(chunk: list[int]) -> tuple[Tensor, Refined]:
         places = [changes[place].index for place in chunk]
@@ -423,7 +425,7 @@ def _sweep(problem: Problem, state: State, changes: list[Change], steps: int) ->
         old = stack([changes[place].old.shift(-offset) for place, offset in zip(chunk, offsets, strict=True)])
         new = stack([changes[place].new.shift(-offset) for place, offset in zip(chunk, offsets, strict=True)])
         damping = torch.tensor([state.damping[index] for index in places], device=problem.device, dtype=torch.float64)
-        windows = _windows(problem, state, places, held + Basis(old, held.shape[1]).render())
+        windows = _windows(problem, restraint, places, held + Basis(old, held.shape[1]).render())
         return held, refine(new, windows, steps, damping)
 
     chunks = _chunks([change.index for change in changes], [change.new for change in changes])
@@ -472,14 +474,14 @@ def _tail(atoms: Atoms, begin: int, end: int) -> Tensor:
 def _prune(problem: Problem, state: State) -> None:
     """Drop modes that explain less than their price, and atoms without modes; solve the other amplitudes again."""
 
-    def pruned(change: Change) -> Solved | None:
+    def pruned(restraint: float, change: Change) -> Solved | None:
         stretch = problem.stretches[change.index]
         price = NUMBERS_OF_MODE * _price(problem, stretch, state.residual[stretch.low : stretch.high])
         least = max(price, FAINT * problem.energy)
         dropped = change.old.used & (_gains(problem, change) < least)
         if not bool(dropped.any()):
             return None
-        solved = _without(problem, state, change, dropped)
+        solved = _without(problem, state, restraint, change, dropped)
         bearable = 2 * int(dropped.sum()) * least  # modes that nearly cancel each other cannot be judged one by one
         return solved if solved.growth <= bearable else None
 
@@ -495,9 +497,9 @@ def _drop_weakest(problem: Problem, state: State, share: float) -> None:
     every = [worth for changes in _turns(problem, state) for worth in side_by_side(worths, changes)]
     limit = torch.cat(every).quantile(share) if every else 0.0
 
-    def lightened(change: Change) -> Solved | None:
+    def lightened(restraint: float, change: Change) -> Solved | None:
         dropped = change.old.used & (worths(change) < limit)[None, :, None]
-        return _without(problem, state, change, dropped) if bool(dropped.any()) else None
+        return _without(problem, state, restraint, change, dropped) if bool(dropped.any()) else None
 
     _solve_again(problem, state, lightened)
 
@@ -517,20 +519,21 @@ def _gains(problem: Problem, change: Change) -> Tensor:
     return mode_gains(change.old.shift(-stretch.low * BLOCK), _samples(problem, stretch))
 
 
-def _without(problem: Problem, state: State, change: Change, dropped: Tensor) -> Solved:
+def _without(problem: Problem, state: State, restraint: float, change: Change, dropped: Tensor) -> Solved:
     """The old atoms of a stretch without the modes at `dropped` `[1, A, M]`, their other amplitudes solved again."""
     low, held = problem.stretches[change.index].low * BLOCK, _residual(problem, state, [change.index])
     local = change.old.shift(-low)
-    windows = _windows(problem, state, [change.index], held + Basis(local, held.shape[1]).render())
+    windows = _windows(problem, restraint, [change.index], held + Basis(local, held.shape[1]).render())
     atoms = solve_amplitudes(local.without(dropped).packed(), windows)
     left = windows.left_by(Basis(atoms, held.shape[1]))
     growth = float(left.square().sum() - held.square().sum())
     return Solved(replace(change, new=atoms.shift(low)), (left - held)[0], growth)
 
 
-def _solve_again(problem: Problem, state: State, solve: Callable[[Change], Solved | None]) -> None:
-    """Put in place what `solve` makes of all atoms, where it makes anything."""
+def _solve_again(problem: Problem, state: State, solve: Callable[[float, Change], Solved | None]) -> None:
+    """Put in place what `solve` makes of all atoms under a restraint, where it makes anything."""
     for changes in _turns(problem, state):
-        for solved in side_by_side(solve, changes):
+        restraint = restraint_of(state.residual, problem.energy)
+        for solved in side_by_side(partial(solve, restraint), changes):
             if solved is not None:
                 _accept(problem, state, solved.change, solved.difference)

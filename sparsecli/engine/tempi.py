@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..core.events import Events
+from .extents import loudest_db
 
 FRAMES_PER_S = 100.0
 LONGEST_S = 600.0  # that is listened to
@@ -45,6 +46,6 @@ def fit_grid(events: Events, grid_s: float) -> tuple[float, float]:
 
 def _strikes(events: Events) -> tuple[np.ndarray, np.ndarray]:
     """Onsets within the recording, and how strong each is, `[N]`: the amplitude of its loudest mode or noise."""
-    level_db = np.maximum(events.modes("level_db").max(-1), events.column("noise_level_db"))
+    level_db = loudest_db(events)
     inside = events.onset_s >= 0
     return events.onset_s[inside], 10 ** (level_db[inside] / 20)
