@@ -17,7 +17,7 @@ from page import loudest_clip, parse_arguments, recordings, table, write_page
 
 from sparsecli.core.audio import Audio
 from sparsecli.dsp.quality import measure_quality
-from sparsecli.engine import pursuit, refine, search
+from sparsecli.engine import density, growth, refine, search
 from sparsecli.engine.fitting import fit
 from sparsecli.engine.rendering import render
 from sparsecli.engine.settings import EFFORTS, FitSettings, RenderSettings
@@ -29,22 +29,28 @@ HEAD = ("what is changed", "SNR dB", "against the fit as it is", "convergence", 
 # Name, and what is set otherwise: settings of a fit, of its effort, and constants of modules.
 CASES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("nothing", {}),
-    ("no pruning, no price of a number", {"price": 0.0}),
+    ("no price of a number", {"price": 0.0}),
     ("the full price of the description length", {"price": 1.0}),
-    ("one mode an atom", {"pursuit.MODES_PER_ATOM": 1}),
-    ("further modes whatever a new atom would gain", {"pursuit.RIVALRY": 0.0}),
-    ("newcomers refined alone", {"pursuit.NEAR": 2.0}),
-    ("newcomers refined with all atoms", {"pursuit.NEAR": 1e-4}),
-    ("no polish", {"polish_rounds": 0}),
-    ("three times the polish", {"polish_steps": 24}),
-    ("one newcomer a round", {"newcomers": 1}),
-    ("six newcomers a round", {"newcomers": 6}),
-    ("one relocation of a quarter of the atoms", {"relocations": 1}),
-    ("three relocations", {"relocations": 3}),
+    ("one mode an atom", {"growth.MODES_PER_ATOM": 1}),
+    ("no density control", {"relocations": 0}),
+    ("a second round of density control", {"relocations": 2}),
+    ("no partials for atoms that are there", {"density._offers": lambda *_: []}),
+    ("partials whatever a new atom would gain", {"density.offers_of": lambda *_: []}),
+    ("new atoms 1.15 times as many at first", {"over": 1.15}),
+    ("new atoms 1.6 times as many at first", {"over": 1.6}),
+    ("thinned to nine tenths", {"under": 0.9}),
+    ("thinned at once", {"density.DROPPED_AT_ONCE": 1.0}),
+    ("newcomers' modes whatever a new atom would gain", {"growth.RIVALRY": 0.0}),
+    ("newcomers refined alone", {"growth.NEAR": 2.0}),
+    ("newcomers refined with all atoms", {"growth.NEAR": 1e-4}),
+    ("no polish", {"polish_steps": 0}),
+    ("two newcomers a round", {"newcomers": 2}),
+    ("eight newcomers a round", {"newcomers": 8, "growth.ROUNDS": 8}),
+    ("two steps on newcomers", {"sweep_steps": 2}),
     ("newcomers at the onsets of the search", {"search.FINEST": 1 << 20}),
     ("no restraint of cancelling modes", {"refine.RESTRAINT": 0.0}),
 )
-MODULES = {"pursuit": pursuit, "refine": refine, "search": search}
+MODULES = {"density": density, "growth": growth, "refine": refine, "search": search}
 
 
 @contextmanager

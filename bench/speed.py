@@ -27,9 +27,9 @@ from sparsecli.io.audio import read_audio
 REPEATS = 7
 DENSITIES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 STAGES = {
-    "search of the residual": ("pursuit", "search"),
-    "newcomers: further modes and amplitudes": ("pursuit", "_strike"),
-    "steps on newcomers and their neighbours, and the polish": ("pursuit", "refine"),
+    "search of the residual": ("growth", "search"),
+    "newcomers: further modes and amplitudes": ("growth", "_strike"),
+    "steps on newcomers and their neighbours, and the polish": ("sweeping", "refine"),
     "all amplitudes at the end": ("pursuit", "solve_all"),
     "air and bursts": ("fitting", "add_texture"),
     "figures of quality": ("fitting", "measure"),
@@ -81,7 +81,7 @@ def time_fit(audio: Audio, **settings: Any) -> tuple[float, float, int, float]:
 def time_stages(audio: Audio, atoms: int) -> dict[str, float]:
     """CPU seconds of the stages of a fit on one thread, and of all of it."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    from sparsecli.engine import fitting, pursuit
+    from sparsecli.engine import fitting, growth, pursuit, sweeping
     from sparsecli.engine.settings import FitSettings
 
     spent = dict.fromkeys(STAGES, 0.0)
@@ -97,7 +97,7 @@ def time_stages(audio: Audio, atoms: int) -> dict[str, float]:
         return timed
 
     for name, (module, function) in STAGES.items():
-        where = {"pursuit": pursuit, "fitting": fitting}[module]
+        where = {"fitting": fitting, "growth": growth, "pursuit": pursuit, "sweeping": sweeping}[module]
         setattr(where, function, clocked(name, getattr(where, function)))
     started = time.process_time()
     fitting.fit(audio, FitSettings(atoms=atoms))

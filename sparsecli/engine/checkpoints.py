@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from ..core.errors import SparseError
-from .modal import BLOCK, Atoms, no_atoms, stack
-from .pursuit import State
-from .search import SHAPES, Candidate
+from .modal import BLOCK, Atoms, stack
+from .search import Candidate, Shape
 from .settings import FitSettings
+from .state import State, by_stretch
 
+HELD = "held_"  # before the names of the arrays of atoms that are held
 NOT_OF_THE_RESULT = ("seconds", "device")  # settings that may differ between the two halves of a fit
 
 
@@ -46,7 +47,7 @@ def to_checkpoint(belongs_to: str, phase: int, state: State) -> Checkpoint:
     """A state as arrays."""
     atoms = stack(state.atoms).packed()
     rows = [
-        (index, found.gain, found.onset, found.omega, SHAPES.index(found.shape))
+        (index, found.gain, found.onset, found.omega, found.shape.attack, found.shape.damping)
         for index, candidates in enumerate(state.candidates)
         for found in candidates or []
     ]
@@ -56,9 +57,10 @@ def to_checkpoint(belongs_to: str, phase: int, state: State) -> Checkpoint:
         {
             "residual": state.residual.cpu().numpy(),
             "damping": np.array(state.damping),
-            "candidates": np.array(rows, np.float64).reshape(-1, 5),
+            "candidates": np.array(rows, np.float64).reshape(-1, 6),
             "known": np.array([found is not None for found in state.candidates]),
-            **{field.name: getattr(atoms, field.name).cpu().numpy() for field in fields(Atoms)},
+            **_arrays(atoms),
+            **({} if state.held is None else _arrays(state.held, HELD)),
         },
     )
 
@@ -75,24 +77,33 @@ def to_state(checkpoint: Checkpoint, belongs_to: str, device: torch.device) -> t
         )
     arrays = checkpoint.arrays
     try:
-        atoms = Atoms(*(torch.from_numpy(arrays[field.name]).to(device) for field in fields(Atoms)))
+        atoms = _atoms(arrays, device)
+        held = _atoms(arrays, device, HELD) if HELD + "onset" in arrays else None
         count = len(arrays["damping"])
         shapes = {atoms.onset.shape, atoms.log_attack.shape, atoms.log_damping.shape}
         slots = {atoms.omega.shape, atoms.amp.shape, atoms.used.shape}
         alike = len(shapes) == len(slots) == 1 and len(atoms.onset) == count == len(arrays["known"])
-        if not alike or arrays["residual"].shape[1:] != (BLOCK,) or arrays["candidates"].shape[1:] != (5,):
+        if not alike or arrays["residual"].shape[1:] != (BLOCK,) or arrays["candidates"].shape[1:] != (6,):
             raise ValueError("arrays of unlike shapes")
         candidates: list[list[Candidate] | None] = [[] if known else None for known in arrays["known"]]
-        for index, gain, onset, omega, shape in arrays["candidates"].tolist():
+        for index, gain, onset, omega, attack, damping in arrays["candidates"].tolist():
             found = candidates[int(index)]
             assert found is not None
-            found.append(Candidate(gain, onset, omega, SHAPES[int(shape)]))
+            found.append(Candidate(gain, onset, omega, Shape(attack, damping)))
     except (KeyError, ValueError, IndexError, TypeError, AssertionError) as error:
         raise SparseError("checkpoint", f"is damaged ({error})", "leave out --resume") from error
-    each = [atoms.windows(slice(index, index + 1)) for index in range(count)]
     return checkpoint.phase, State(
         residual=torch.from_numpy(arrays["residual"]).to(device),
-        atoms=[own.packed() if bool(own.used.any()) else no_atoms(device=device) for own in each],
+        atoms=by_stretch(atoms),
         candidates=candidates,
         damping=arrays["damping"].tolist(),
+        held=held,
     )
+
+
+def _arrays(atoms: Atoms, prefix: str = "") -> dict[str, NDArray[np.generic]]:
+    return {prefix + field.name: getattr(atoms, field.name).cpu().numpy() for field in fields(Atoms)}
+
+
+def _atoms(arrays: dict[str, NDArray[np.generic]], device: torch.device, prefix: str = "") -> Atoms:
+    return Atoms(*(torch.from_numpy(arrays[prefix + field.name]).to(device) for field in fields(Atoms)))

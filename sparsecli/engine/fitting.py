@@ -38,14 +38,15 @@ from .devices import choose_device, one_thread
 from .modal import Atoms
 from .notes import group_notes
 from .panning import solve_pans
-from .pursuit import State, most_atoms, pursue
+from .pursuit import most_atoms, pursue
 from .quantising import quantise
 from .rendering import render
 from .settings import Device, FitSettings, RenderSettings
-from .texture import BURST_WORTH_DB, Cells, burst_centres, fit_air, fit_burst, make_cells
+from .state import State
+from .texture import BURST_WORTH_DB, Burst, Cells, burst_centres, fit_air, fit_burst, make_cells
 
 SPARE_DB = -17.0  # against the residual while it rings: a mode of less energy may make room for a burst
-BURST_SHARE = 0.03  # of the numbers that a budget leaves beside the air: for about a dozen bursts in 1.486 s
+BURST_SHARE = 0.01  # of the numbers that a budget leaves beside the air: for some five bursts in 1.486 s
 CANCELLED_DB = 20.0  # under its channels: a mean of them that is worth a word
 _MODE = ("freq{}_hz", "level{}_db", "phase{}_rad")
 
@@ -293,9 +294,9 @@ def add_texture(events: Events, source: NDArray[np.float32], numbers: int) -> Ev
 def add_bursts(events: Events, cells: Cells, residual_power: NDArray[np.float64], numbers: int) -> Events:
     """The events with the noise bursts that are worth their numbers, as long as those last.
 
-    An atom whose last slot is free, or holds a mode that hardly matters, has its burst anywhere; another's lies on one
-    of its modes, which moves to the last slot. At the place p of its atom a burst of level N has the power
-    (1 + p^2) N^2 in the mean of two channels.
+    Where numbers are few, what helps most for each of them comes first. An atom whose last slot is free, or holds a
+    mode that hardly matters, has its burst anywhere; another's lies on one of its modes, which moves to the last slot.
+    At the place p of its atom a burst of level N has the power (1 + p^2) N^2 in the mean of two channels.
     """
     params = events.params.copy()
     aside = 1 + events.column("pan") ** 2 if "pan" in events.columns else np.ones(len(events))
@@ -303,17 +304,27 @@ def add_bursts(events: Events, cells: Cells, residual_power: NDArray[np.float64]
     slots = np.array([[place[name.format(slot)] for name in _MODE] for slot in range(1, MODES_PER_ATOM + 1)])
     freq, level = slots[:, 0], slots[:, 1]
     anywhere, spare = burst_centres(cells), _spare_modes(events, residual_power)
-    for row, onset_s in enumerate(events.onset_s.tolist()):
+
+    def burst_of(row: int) -> tuple[Burst | None, bool, int]:
+        """The burst that would help, whether it may lie anywhere, and what it costs."""
         attack_s, decay_s = params[row, place["attack_s"]].item(), params[row, place["decay_s"]].item()
         full = params[row, level[-1]] > SILENT_DB  # the loudest stand first
-        free = not full or spare[row]
+        free = not full or bool(spare[row])
         centres = anywhere if free else torch.from_numpy(params[row, freq])
+        burst = fit_burst(cells, float(events.onset_s[row]), attack_s, decay_s, centres)
         cost = NUMBERS_OF_BURST + NUMBERS_OF_BAND * int(free)
-        burst = fit_burst(cells, onset_s, attack_s, decay_s, centres)
-        if burst is None or cost > numbers or burst.gain_db < BURST_WORTH_DB:
+        return (burst if burst and burst.gain_db >= BURST_WORTH_DB else None), free, cost
+
+    rows = list(range(len(events)))
+    if numbers < len(rows) * (NUMBERS_OF_BURST + NUMBERS_OF_BAND):  # not enough for all: the best first
+        worths = [burst.gain_db / cost if burst else 0.0 for burst, _, cost in map(burst_of, rows)]
+        rows = sorted((row for row in rows if worths[row]), key=lambda row: -worths[row])
+    for row in rows:
+        burst, free, cost = burst_of(row)
+        if burst is None or cost > numbers:
             continue
         if free:
-            numbers += NUMBERS_OF_MODE * int(full)
+            numbers += NUMBERS_OF_MODE * int(params[row, level[-1]] > SILENT_DB)
             params[row, slots[-1]] = (burst.freq_hz, SILENT_DB, 0.0)
         else:
             chosen = int(np.argmin(np.abs(params[row, freq] - burst.freq_hz)))

@@ -283,10 +283,15 @@ def _reach(atoms: Atoms, others: Atoms, samples: Tensor, least: float) -> Tensor
 
 def touching(atoms: Atoms, others: Atoms, samples: Tensor, least: float) -> Tensor:
     """Which of the atoms have modes that overlap by `least` with modes of which others, bool `[G, A, A']`."""
+    return modes_touching(atoms, others, samples, least).flatten(3).any(-1)
+
+
+def modes_touching(atoms: Atoms, others: Atoms, samples: Tensor, least: float) -> Tensor:
+    """Which modes of atoms overlap by `least` with which modes of others, bool `[G, A, A', M, M]`."""
     reach = _reach(atoms, others, samples, least)[..., None, None]
     one, other = atoms.omega[:, :, None, :, None], others.omega[:, None, :, None]
     both = atoms.used[:, :, None, :, None] & others.used[:, None, :, None]
-    return (both & (((one - other).square() < reach) | ((one + other).square() < reach))).flatten(3).any(-1)
+    return both & (((one - other).square() < reach) | ((one + other).square() < reach))
 
 
 def mode_pairs(atoms: Atoms, samples: Tensor) -> Pairs:

@@ -28,6 +28,8 @@ MIN_DAMPING = 1e-6
 # unexplained. Without it pairs of modes grow huge and cancel each other, which sounds right until one of them is
 # edited. A mode that stands alone lacks so much of its amplitude, far less than is unexplained.
 RESTRAINT = 1e-2
+# What is added of it however little is left: a mode lacks a hundred-thousandth, and pairs as loud as ten are not had.
+LEAST_RESTRAINT = 1e-5
 STALLED = 1e-5  # a step that lowers the energy by a smaller share ends the refinement: 0.00004 dB
 
 
@@ -97,7 +99,7 @@ class Refined:
 
 def restraint_of(residual: Tensor, energy: float) -> float:
     """The restraint where `residual` is left of a recording of so much energy."""
-    return RESTRAINT * float(residual.square().sum()) / max(energy, 1e-300)
+    return RESTRAINT * float(residual.square().sum()) / max(energy, 1e-300) + LEAST_RESTRAINT
 
 
 def refine(atoms: Atoms, windows: Windows, steps: int, damping: Tensor) -> Refined:
@@ -194,7 +196,7 @@ def _put(atoms: Atoms, rows: Tensor, part: Atoms) -> Atoms:
     return Atoms(*(getattr(atoms, name).index_copy(0, rows, getattr(part, name)) for name in names))
 
 
-def solve_amplitudes(atoms: Atoms, windows: Windows, ridge: float = 1e-6) -> Atoms:
+def solve_amplitudes(atoms: Atoms, windows: Windows, ridge: float = 1e-6, rounds: int = 2) -> Atoms:
     """The atoms with all complex amplitudes solved jointly by ridge least squares.
 
     Two rounds, because the matrix is an integral and the gradient a sum: the second removes what that difference left.
@@ -205,7 +207,7 @@ def solve_amplitudes(atoms: Atoms, windows: Windows, ridge: float = 1e-6) -> Ato
     matrix = amplitude_matrix(atoms, windows.samples)
     matrix.diagonal(dim1=1, dim2=2).mul_(1.0 + windows.restraint[:, None])
     damping = torch.full_like(windows.target[:, 0, 0], ridge)
-    for _ in range(2):
+    for _ in range(rounds):
         basis = Basis(atoms, windows.target.shape[1])
         vector = gradient(basis, windows.left_by(basis))[..., :2].flatten(1)
         step = solve_step(matrix, vector, damping).view(*atoms.amp.shape, 2)
@@ -222,17 +224,20 @@ def mode_gains(atoms: Atoms, samples: Tensor) -> Tensor:
     if not atoms.omega.numel():
         return torch.zeros_like(atoms.omega)
     windows = len(samples)
-    matrix = amplitude_matrix(atoms, samples).double()
+    filled = torch.nonzero(atoms.used.flatten(1).any(0))[:, 0]
+    rows = (2 * filled[:, None] + torch.arange(2, device=filled.device)).flatten()
+    matrix = amplitude_matrix(atoms, samples)[:, rows][:, :, rows].double()
     matrix = matrix + matrix.tril(-1).transpose(1, 2)
     diagonal = matrix.diagonal(dim1=1, dim2=2)
     scale = torch.where(diagonal > 0, diagonal.clamp(min=1e-300).rsqrt(), 0.0)
     matrix = matrix * scale[:, :, None] * scale[:, None]
     lifted = 1e-6 + (scale == 0).to(scale.dtype)
-    inverse = torch.linalg.inv(matrix + torch.diag_embed(lifted)).view(windows, -1, 2, scale.shape[1] // 2, 2)
+    inverse = torch.linalg.inv(matrix + torch.diag_embed(lifted)).view(windows, -1, 2, len(filled), 2)
     blocks = inverse.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)  # [G, K, 2, 2]
-    amp = torch.view_as_real(atoms.amp).flatten(1, 2) / scale.view(windows, -1, 2).clamp(min=1e-150)
-    amp = torch.where(atoms.used.flatten(1)[..., None], amp, 0.0)
-    return torch.einsum("gki,gkij,gkj->gk", amp, torch.linalg.inv(blocks), amp).clamp(min=0).view_as(atoms.omega)
+    amp = torch.view_as_real(atoms.amp).flatten(1, 2)[:, filled] / scale.view(windows, -1, 2).clamp(min=1e-150)
+    amp = torch.where(atoms.used.flatten(1)[:, filled, None], amp, 0.0)
+    gains = torch.einsum("gki,gkij,gkj->gk", amp, torch.linalg.inv(blocks), amp).clamp(min=0)
+    return torch.zeros_like(atoms.omega).flatten(1).index_copy(1, filled, gains).view_as(atoms.omega)
 
 
 def amplitude_matrix(atoms: Atoms, samples: Tensor) -> Tensor:
@@ -279,6 +284,10 @@ def solve_step(matrix: Tensor, vector: Tensor, damping: Tensor) -> Tensor:
     diagonal is 1. It is held above rounding: an atom of which the window has hardly anything can get a negative
     one.
     """
+    known = torch.nonzero((matrix.diagonal(dim1=1, dim2=2) != 0).any(0))[:, 0]  # an unused slot has no parameters
+    if len(known) < matrix.shape[1]:
+        part = solve_step(matrix[:, known][:, :, known], vector[:, known], damping) if len(known) else vector[:, known]
+        return torch.zeros_like(vector).index_copy(1, known, part)
     diagonal = matrix.diagonal(dim1=1, dim2=2)
     floor = 1e-12 * diagonal.amax(1, keepdim=True).clamp(min=1e-24)
     scale = diagonal.clamp(min=floor).rsqrt()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -41,6 +42,8 @@ class Shape:
     attack: float
     damping: float
 
+    MOST_LEAD: ClassVar[int] = 3000  # samples
+
     @property
     def length(self) -> float:
         """Time in samples over which the window has most of its energy."""
@@ -54,7 +57,7 @@ class Shape:
     @property
     def lead(self) -> int:
         """Samples before a recording at which its onset may lie, where the recording begins in the midst of it."""
-        return min(int(0.5 / self.damping), 3000)
+        return min(int(0.5 / self.damping), self.MOST_LEAD)
 
     @property
     def hop(self) -> int:
@@ -219,7 +222,7 @@ def search_partials(residual: Tensor, candidates: list[Candidate], low: float, h
     Returns:
         Frequencies in radians a sample, and the energies that they would explain, float64 `[n]`.
     """
-    samples, lead = len(residual), max(shape.lead for shape in SHAPES)
+    samples, lead = len(residual), Shape.MOST_LEAD
     padded = torch.nn.functional.pad(residual, (lead, samples))
     omega = torch.zeros(len(candidates), dtype=torch.float64, device=residual.device)
     gain = torch.zeros_like(omega)

@@ -1,0 +1,157 @@
+"""New atoms: what the search of the residual offers, the best of the whole recording first.
+
+An alternating descent conditional gradient method (Boyd, Schiebinger and Recht 2015) with damped modes as its atoms
+(Goodwin and Vetterli 1999), several of them under one onset, attack and decay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..core.columns import ATOM_COLUMNS, MODES_PER_ATOM, NUMBERS_OF_MODE, NUMBERS_OF_STRIKE
+from ..dsp.parallel import side_by_side
+from .modal import BLOCK, Atoms, Basis, join, stack, touching
+from .refine import restraint_of, solve_amplitudes
+from .search import Candidate, pick, search, search_partials, sharpen, to_atoms
+from .settings import FitSettings
+from .state import (
+    FAINT,
+    TOGETHER,
+    Change,
+    Limits,
+    Problem,
+    State,
+    apart,
+    price_of,
+    reached,
+    residual_in,
+    samples_in,
+    windows_for,
+)  # fmt: skip
+from .sweeping import Watch, sweep
+
+NEWCOMER_RIDGE = 1e-3
+ROUNDS, MOST_ROUNDS = 16, 64  # so that few atoms are chosen with care, and many in time
+NEAR = 0.01  # overlap with a newcomer from which an atom is refined with it
+LARGEST = NUMBERS_OF_STRIKE + MODES_PER_ATOM * NUMBERS_OF_MODE  # numbers that a new atom may take
+RIVALRY = 1.0  # newcomers still to come explain less than those of this round, and partials may yet join them
+
+
+def grow(
+    problem: Problem, state: State, limits: Limits, watch: Watch, keep: Callable[[State], None] = lambda state: None
+) -> bool:
+    """Rounds of newcomers until a stopping rule holds; False if it was `watch` that ended them."""
+    while newcomers := _newcomers(problem, state, limits):
+        for group in apart(problem.stretches):
+            if busy := [index for index in group if newcomers[index]]:
+                _advance(problem, state, busy, [newcomers[index] for index in busy])
+                if not watch(*reached(problem, state)):
+                    return False
+        keep(state)
+        if is_good_enough(problem, state):
+            break
+    return True
+
+
+def is_good_enough(problem: Problem, state: State) -> bool:
+    """Whether the SNR that was asked for is reached."""
+    goal = problem.settings.snr_db
+    return goal is not None and reached(problem, state)[1] >= goal
+
+
+def _batch(settings: FitSettings) -> int:
+    """Newcomers to each stretch in a round, at most."""
+    expected = settings.atoms or (settings.budget or 0) // len(ATOM_COLUMNS) or settings.density
+    return max(1, min(settings.effort.newcomers, expected // ROUNDS), expected // MOST_ROUNDS)
+
+
+def offers_of(problem: Problem, state: State) -> list[tuple[float, int, Candidate]]:
+    """The candidates of all stretches, best first: the energy that each would explain, its stretch, and itself."""
+    batch = _batch(problem.settings)
+    stale = [index for index, found in enumerate(state.candidates) if found is None]
+
+    def look(index: int) -> list[Candidate]:
+        stretch = problem.stretches[index]
+        window, offset = state.residual[stretch.low : stretch.high], stretch.low * BLOCK
+        begin, end = stretch.begin * BLOCK - offset, min(stretch.end * BLOCK, problem.samples - 16) - offset
+        price = price_of(problem, stretch, window) * (NUMBERS_OF_STRIKE + NUMBERS_OF_MODE)
+        residual = window.flatten().float()
+        everything = search(residual, begin, end, problem.low, problem.high)
+        found = pick(everything, batch, max(price, FAINT * problem.energy))
+        return [sharpen(residual, candidate, end) for candidate in found]
+
+    for index, found in zip(stale, side_by_side(look, stale), strict=True):
+        state.candidates[index] = found
+    offers = [(found.gain, index, found) for index, all_ in enumerate(state.candidates) for found in all_ or []]
+    return sorted(offers, key=lambda offer: (-offer[0], offer[1]))
+
+
+def _newcomers(problem: Problem, state: State, limits: Limits) -> list[list[Candidate]]:
+    """The best candidates of the whole file for this round, by stretch; an empty list where nothing is left to add."""
+    offers, batch = offers_of(problem, state), _batch(problem.settings)
+    room = min(limits.atoms - state.count, (limits.numbers - state.numbers) // LARGEST, batch * len(problem.stretches))
+    accepted = offers[: max(room, 0)]
+    if not accepted:
+        return []
+    chosen: list[list[Candidate]] = [[] for _ in problem.stretches]
+    for _, index, candidate in accepted:
+        chosen[index].append(candidate)
+    return chosen
+
+
+def _advance(problem: Problem, state: State, indices: list[int], candidates: list[list[Candidate]]) -> None:
+    """Let newcomers into stretches whose windows do not touch, and refine them with the atoms around them."""
+
+    restraint = restraint_of(state.residual, problem.energy)
+
+    def struck(place: int) -> Atoms:
+        index = indices[place]
+        new = _strike(problem, state, restraint, [index], [candidates[place]])
+        return new.packed().shift(problem.stretches[index].low * BLOCK)
+
+    new = side_by_side(struck, range(len(indices)))
+    changes = [_around(problem, state, index, own) for index, own in zip(indices, new, strict=True)]
+    sweep(problem, state, changes, problem.settings.effort.sweep_steps)
+
+
+def _around(problem: Problem, state: State, index: int, new: Atoms) -> Change:
+    """Newcomers of a stretch and the atoms that overlap with them, to be refined together."""
+    stretch, own = problem.stretches[index], state.atoms[index]
+    low = stretch.low * BLOCK
+    near = touching(own.shift(-low), new.shift(-low), samples_in(problem, stretch), NEAR)[0].any(1)
+    if int(near.sum()) > TOGETHER:
+        distance = (own.onset[0, :, None] - new.onset[0]).abs().amin(1)
+        near &= distance <= distance[near].kthvalue(TOGETHER).values
+    old = own.columns(near)
+    return Change(index, own.columns(~near), old, join([old, new]))
+
+
+def _strike(
+    problem: Problem, state: State, restraint: float, indices: list[int], candidates: list[list[Candidate]]
+) -> Atoms:
+    """Newcomers in the residual of their stretches, `[G, n]`: their modes are found one by one, amplitudes solved."""
+    residual = residual_in(problem, state, indices)
+    windows = windows_for(problem, restraint, indices, residual)
+    new = stack([to_atoms(wanted, problem.device) for wanted in candidates])
+    new = solve_amplitudes(new, windows, NEWCOMER_RIDGE, rounds=1)
+    for slot in range(1, MODES_PER_ATOM):
+        left = windows.left_by(Basis(new, residual.shape[1])).flatten(1)
+        for place, (index, wanted) in enumerate(zip(indices, candidates, strict=True)):
+            price = price_of(problem, problem.stretches[index], left[place])
+            omega, gain = search_partials(left[place].float(), wanted, problem.low, problem.high)
+            new.omega[place, : len(wanted), slot] = omega
+            least = max(NUMBERS_OF_MODE * price, FAINT * problem.energy, _rivals_gain(problem, wanted))
+            new.used[place, : len(wanted), slot] = gain > least
+        last = slot == MODES_PER_ATOM - 1
+        new = solve_amplitudes(new, windows, NEWCOMER_RIDGE, rounds=1 + last)  # which sweeps will put right
+    return new
+
+
+def _rivals_gain(problem: Problem, wanted: list[Candidate]) -> float:
+    """Energy that a further mode must explain so that its numbers are not better spent on another atom.
+
+    Where numbers are counted, a share of what the weakest newcomer explains for each of its own.
+    """
+    if problem.settings.budget is None or problem.settings.atoms is not None or not wanted:
+        return 0.0
+    return RIVALRY * NUMBERS_OF_MODE / (NUMBERS_OF_STRIKE + NUMBERS_OF_MODE) * min(rival.gain for rival in wanted)
