@@ -60,21 +60,23 @@ def fit(
     return fitting.fit(as_audio(recording, sample_rate), replace(settings or FitSettings(), **changes), on_progress)
 
 
-def render(events: Events, settings: RenderSettings | None = None, **changes: Any) -> Audio:
+def render(events: Events, settings: RenderSettings | None = None, room: Audio | None = None, **changes: Any) -> Audio:
     """The sound of a set of events; it may exceed full scale.
 
     Args:
         events: of kind `atoms`.
         settings: the defaults where not given: the source's sample rate, pitch and tempo.
+        room: an impulse response, e.g. `read_audio("church.wav")`; None: dry.
         **changes: settings by name, over those of `settings`: `render(events, pitch_shift_semitones=2)`.
 
     Raises:
         ValueError: a setting out of range.
         TypeError: no such setting.
+        SparseError: the room has more than two channels or no sound.
     """
     from .engine import rendering
 
-    return rendering.render(events, replace(settings or RenderSettings(), **changes))
+    return rendering.render(events, replace(settings or RenderSettings(), **changes), room)
 
 
 def compare(reference: Audio | ArrayLike, estimate: Audio | ArrayLike, sample_rate: int | None = None) -> Comparison:

@@ -84,7 +84,8 @@ def edit_command(
         sources = _sources(inputs or [], score, voice)
         outputs = [] if dry_run else plan_outputs(sources, output, _extension(score is None, file_format))
         to_midi = any(_is_midi(name, file_format) for name in outputs)
-        _check_steps(steps, undo, converts=to_midi or score is not None)
+        converts = score is not None or output is not None or file_format is not None
+        _check_steps(steps, undo, converts)
         _check_qualifiers(steps, given, to_midi)
         tempo = given["tempo"] or QUALIFIERS["tempo"].default
         _say_plainly(check_tempo, tempo)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import COLUMNS_OF_KIND, NEPERS_PER_T60, NOISE_FREQ, PAN_COLUMN, SILENT_DB, Column
+from .columns import COLUMNS_OF_KIND, NEPERS_PER_T60, NOISE_FREQ, OPTIONAL_COLUMNS, PAN_COLUMN, SILENT_DB, Column
 from .events import Events
 from .partials import envelope_energy_s, envelope_peak, midi_of, partials_of, pitch_of
 
@@ -43,9 +43,9 @@ class Measured:
         self.events = events
 
     def column(self, name: str) -> Values:
-        """A column `[E]`, as precise as in the file; zeros where the events lack it."""
+        """A column `[E]`, as precise as in the file; its default where the events lack it."""
         if name not in self.events.columns:
-            return np.zeros(len(self.events), np.float32)
+            return np.full(len(self.events), COLUMNS[name].default, np.float32)
         index = self.events.columns.index(name)
         return self.events.onset_s if index == 0 else self.events.params[:, index - 1]
 
@@ -159,9 +159,13 @@ DERIVED: tuple[Quantity, ...] = (
     Quantity("note", "", "label of the musical note; -1 where not grouped", lambda m: m.events.note.astype(np.float64)),
     Quantity("id", "", "unique name of the event", lambda m: m.events.id.astype(np.float64)),
 )
-COLUMNS = tuple({column.name: column for table in COLUMNS_OF_KIND.values() for column in (*table, PAN_COLUMN)}.values())
+COLUMNS: dict[str, Column] = {
+    column.name: column
+    for table in (*COLUMNS_OF_KIND.values(), (PAN_COLUMN, *OPTIONAL_COLUMNS.values()))
+    for column in table
+}
 QUANTITIES: dict[str, Quantity] = {
-    quantity.name: quantity for quantity in (*DERIVED, *(_of_column(column) for column in COLUMNS))
+    quantity.name: quantity for quantity in (*DERIVED, *(_of_column(column) for column in COLUMNS.values()))
 }
 
 

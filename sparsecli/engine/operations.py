@@ -90,6 +90,7 @@ ACTS: dict[str, Act] = {
     "brightness": _chosen(editing.tilt),
     "noise": _chosen(editing.change_noise),
     "pan": _chosen(editing.set_pan),
+    "wet": _chosen(editing.set_wet),
     "air": lambda given: editing.air_gain(given.events, given.value),
     "mute": lambda given: editing.mute(given.events, given.rows, air=given.air),
     "keep": lambda given: editing.keep(given.events, given.rows, air=given.air),
