@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ SUBHARMONICS = 3  # a fundamental may rise apart from its second and third parti
 MIDI_LOW, MIDI_HIGH = 21.0, 96.0  # the lowest of a piano, and what few melodies pass: above lie the noises of strikes
 BANDWIDTH = 0.12  # of a mode over its frequency, two semitones: half its pitch is lost there
 MOST = 300  # partials of a strike that are looked at, which bounds time and memory
+MOST_PAIRS = 1 << 18  # of partials of one note that are compared at once: some tens of MB
 WEIGHT_HZ = 52.0  # of Klapuri's weight of a partial
 COMPRESSION = 0.5  # of amplitudes in a salience: without, one loud partial outweighs a series; measured
 
@@ -169,18 +171,78 @@ def series(midi: Floats, partials: Floats) -> tuple[NDArray[np.bool_], Floats]:
 
 def fundamentals(midi: Floats) -> Floats:
     """Where fundamentals may be: at the partials `[N]` and at their subharmonics, `[C]`."""
-    places = (midi[:, None] - 12 * np.log2(np.arange(1, SUBHARMONICS + 1))).ravel()
-    return np.asarray(places[(places > MIDI_LOW) & (places < MIDI_HIGH)])
+    places = fundamentals_of_each(midi).ravel()
+    return np.asarray(places[~np.isnan(places)])
 
 
-def pitch_of(partials: Partials) -> float:
-    """The fundamental of a note's partials as a MIDI number: the one whose series is the most salient."""
-    strength = partials.loudness()
-    loudest = np.sort(np.argsort(-strength, kind="stable")[:MOST])
-    partials, strength = partials.take(loudest), strength[loudest]
-    places = fundamentals(partials.midi)
-    if not len(places) or not strength.any():
-        return float(partials.midi[strength.argmax()])
-    on, weight = series(places, partials.midi)
-    salience = (weight[..., None] * on * (strength / strength.max()) ** COMPRESSION).max(2).sum(1)
-    return float(places[salience.argmax()])
+def fundamentals_of_each(midi: Floats) -> Floats:
+    """Each of the partials `[N]` and its subharmonics, `[N, 3]`; NaN for those that may be no fundamental."""
+    places = midi[:, None] - 12 * np.log2(np.arange(1, SUBHARMONICS + 1))
+    return np.asarray(np.where((places > MIDI_LOW) & (places < MIDI_HIGH), places, np.nan))
+
+
+def by_label(partials: Partials, labels: NDArray[np.int32]) -> list[tuple[int, Indices]]:
+    """The labels of notes among those of atoms, lowest first, each with the rows of its partials in their order."""
+    of_row = labels[partials.atom]
+    order = np.argsort(of_row, kind="stable")
+    order = order[of_row[order] >= 0]
+    parts = np.split(order, np.flatnonzero(np.diff(of_row[order])) + 1) if len(order) else []
+    return [(int(of_row[rows[0]]), rows) for rows in parts]
+
+
+def pitches_of(partials: Partials, notes: Sequence[Indices]) -> Floats:
+    """The fundamentals of notes as MIDI numbers, `[notes]`: of each the one whose series is the most salient.
+
+    Args:
+        partials: of all of them.
+        notes: rows of the partials of each, one at least.
+    """
+    loudness = partials.loudness()
+    found, start = np.zeros(len(notes)), 0
+    while start < len(notes):  # as many at once as memory is set aside for
+        end, pairs = start, 0
+        while end < len(notes) and (end == start or pairs + len(notes[end]) ** 2 <= MOST_PAIRS):
+            pairs += len(notes[end]) ** 2
+            end += 1
+        found[start:end] = _pitches(partials.midi, loudness, notes[start:end])
+        start = end
+    return found
+
+
+def _pitches(midi: Floats, loudness: Floats, notes: Sequence[Indices]) -> Floats:
+    """The same of a few notes, from pitch and loudness of all partials."""
+    loudest = [rows[np.sort(np.argsort(-loudness[rows], kind="stable")[:MOST])] for rows in notes]
+    counts = np.array([len(rows) for rows in loudest])
+    rows, note = np.concatenate(loudest), np.repeat(np.arange(len(notes)), counts)  # [N]
+    top = np.maximum.reduceat(loudness[rows], np.cumsum(counts) - counts)  # [notes]
+    strength = np.where(top[note] > 0, loudness[rows] / np.maximum(top[note], 1e-300), 0.0) ** COMPRESSION
+    places = fundamentals_of_each(midi[rows])  # [N, 3], not all of which may be
+    salience = np.where(np.isnan(places), -1.0, _saliences(places, midi[rows], strength, counts))
+    order = np.lexsort((np.arange(salience.size), -salience.ravel(), np.repeat(note, SUBHARMONICS)))
+    best = order[SUBHARMONICS * (np.cumsum(counts) - counts)]  # the first of each note's
+    strongest = np.lexsort((np.arange(len(rows)), -loudness[rows], note))[np.cumsum(counts) - counts]
+    has_place = (salience.ravel()[best] >= 0) & (top > 0)
+    return np.asarray(np.where(has_place, places.ravel()[best], midi[rows][strongest]))
+
+
+def _saliences(places: Floats, midi: Floats, strength: Floats, counts: Indices) -> Floats:
+    """Salience of the series on places `[N, 3]` among the partials `[N]` of the same note, of `counts` each; `[N, 3]`.
+
+    At most one harmonic of a place is within the tolerance of a partial, the nearest: of 12 the last two lie 1.5
+    semitones apart.
+    """
+    of_row = np.repeat(counts, counts)  # partials of the note of each row  [N]
+    row = np.repeat(np.arange(len(midi)), of_row)  # all pairs of rows of one note  [P]
+    first = np.repeat(np.cumsum(counts) - counts, counts)
+    other = np.arange(len(row)) - np.repeat(np.cumsum(of_row) - of_row, of_row) + first[row]
+    table = np.zeros((*places.shape, PARTIALS))
+    for slot in range(places.shape[1]):
+        above = midi[other] - places[row, slot]  # [P], NaN where there is no such place
+        with np.errstate(invalid="ignore"):
+            harmonic = np.nan_to_num(np.rint(np.exp2(np.clip(above, -12, 60) / 12))).astype(np.intp)
+            on = (harmonic >= 1) & (harmonic <= PARTIALS)
+            on &= abs(above - 12 * np.log2(np.maximum(harmonic, 1))) < TOLERANCE
+        np.maximum.at(table, (row[on], slot, harmonic[on] - 1), strength[other[on]])
+    freq_hz = 440 * 2 ** ((np.nan_to_num(places) - 69) / 12)
+    weight = (freq_hz[..., None] + WEIGHT_HZ) / (_HARMONICS * freq_hz[..., None] + WEIGHT_HZ)
+    return np.asarray((weight * table).sum(-1))

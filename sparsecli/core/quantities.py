@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .columns import COLUMNS_OF_KIND, NEPERS_PER_T60, NOISE_FREQ, OPTIONAL_COLUMNS, PAN_COLUMN, SILENT_DB, Column
 from .events import Events
-from .partials import envelope_energy_s, envelope_peak, midi_of, partials_of, pitch_of
+from .partials import by_label, envelope_energy_s, envelope_peak, midi_of, partials_of, pitches_of
 
 Values = NDArray[Any]  # `[E]`, float32 where they are a column of the file as it is, else float64
 Unit = Literal["", "s", "Hz", "dB", "%", "rad", "semitones"]
@@ -86,11 +86,10 @@ class Measured:
 
     def _pitches_of_notes(self) -> dict[int, float]:
         """Pitch by label, as the table of notes has it, of all notes that have a mode."""
-        partials = partials_of(self.events.take(self.events.note >= 0))
-        labels = self.events.note[self.events.note >= 0][partials.atom]  # [N]
-        order = np.argsort(labels, kind="stable")
-        notes = np.split(order, np.nonzero(np.diff(labels[order]))[0] + 1) if len(order) else []
-        return {int(labels[rows[0]]): pitch_of(partials.take(rows)) for rows in notes}
+        partials = partials_of(self.events)
+        notes = by_label(partials, self.events.note)
+        midi = pitches_of(partials, [rows for _, rows in notes])
+        return {label: pitch for (label, _), pitch in zip(notes, midi.tolist(), strict=True)}
 
     @cached_property
     def duration_s(self) -> Values:
