@@ -30,6 +30,7 @@ WEIGHT_HZ = 52.0  # of Klapuri's weight of a partial
 COMPRESSION = 0.5  # of amplitudes in a salience: without, one loud partial outweighs a series; measured
 
 _HARMONICS = np.arange(1, PARTIALS + 1)
+_TOLERATED = 2 ** (TOLERANCE / 12)  # the tolerance as a ratio of frequencies
 _NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 NOTE_NAME = "([a-g])([#b\u266f\u266d]?)(-?[0-9]{1,2})"  # letter, sharp or flat, octave
 _SHIFTS = {"": 0, "#": 1, "\u266f": 1, "b": -1, "\u266d": -1}
@@ -214,35 +215,43 @@ def _pitches(midi: Floats, loudness: Floats, notes: Sequence[Indices]) -> Floats
     loudest = [rows[np.sort(np.argsort(-loudness[rows], kind="stable")[:MOST])] for rows in notes]
     counts = np.array([len(rows) for rows in loudest])
     rows, note = np.concatenate(loudest), np.repeat(np.arange(len(notes)), counts)  # [N]
-    top = np.maximum.reduceat(loudness[rows], np.cumsum(counts) - counts)  # [notes]
+    strongest = _first_greatest(loudness[rows], counts)  # [notes]
+    top = loudness[rows][strongest]
     strength = np.where(top[note] > 0, loudness[rows] / np.maximum(top[note], 1e-300), 0.0) ** COMPRESSION
     places = fundamentals_of_each(midi[rows])  # [N, 3], not all of which may be
-    salience = np.where(np.isnan(places), -1.0, _saliences(places, midi[rows], strength, counts))
-    order = np.lexsort((np.arange(salience.size), -salience.ravel(), np.repeat(note, SUBHARMONICS)))
-    best = order[SUBHARMONICS * (np.cumsum(counts) - counts)]  # the first of each note's
-    strongest = np.lexsort((np.arange(len(rows)), -loudness[rows], note))[np.cumsum(counts) - counts]
-    has_place = (salience.ravel()[best] >= 0) & (top > 0)
+    salience = np.where(np.isnan(places), -1.0, _saliences(midi[rows], strength, counts)).ravel()
+    best = _first_greatest(salience, SUBHARMONICS * counts)
+    has_place = (salience[best] >= 0) & (top > 0)
     return np.asarray(np.where(has_place, places.ravel()[best], midi[rows][strongest]))
 
 
-def _saliences(places: Floats, midi: Floats, strength: Floats, counts: Indices) -> Floats:
-    """Salience of the series on places `[N, 3]` among the partials `[N]` of the same note, of `counts` each; `[N, 3]`.
+def _first_greatest(values: Floats, counts: Indices) -> Indices:
+    """Of runs of values, of `counts` each, one after another, the place of the first greatest one, `[runs]`."""
+    starts = np.cumsum(counts) - counts
+    greatest = np.flatnonzero(values == np.repeat(np.maximum.reduceat(values, starts), counts))
+    return np.asarray(greatest[np.searchsorted(greatest, starts)])
 
-    At most one harmonic of a place is within the tolerance of a partial, the nearest: of 12 the last two lie 1.5
-    semitones apart.
+
+def _saliences(midi: Floats, strength: Floats, counts: Indices) -> Floats:
+    """Salience of the series on each of the partials `[N]` and its subharmonics among its note's partials, `[N, 3]`.
+
+    `counts` says how many each note has. At most one harmonic of a place is within the tolerance of a partial, the
+    nearest: of 12 the last two lie 1.5 semitones apart.
     """
     of_row = np.repeat(counts, counts)  # partials of the note of each row  [N]
     row = np.repeat(np.arange(len(midi)), of_row)  # all pairs of rows of one note  [P]
     first = np.repeat(np.cumsum(counts) - counts, counts)
     other = np.arange(len(row)) - np.repeat(np.cumsum(of_row) - of_row, of_row) + first[row]
-    table = np.zeros((*places.shape, PARTIALS))
-    for slot in range(places.shape[1]):
-        above = midi[other] - places[row, slot]  # [P], NaN where there is no such place
-        with np.errstate(invalid="ignore"):
-            harmonic = np.nan_to_num(np.rint(np.exp2(np.clip(above, -12, 60) / 12))).astype(np.intp)
-            on = (harmonic >= 1) & (harmonic <= PARTIALS)
-            on &= abs(above - 12 * np.log2(np.maximum(harmonic, 1))) < TOLERANCE
-        np.maximum.at(table, (row[on], slot, harmonic[on] - 1), strength[other[on]])
-    freq_hz = 440 * 2 ** ((np.nan_to_num(places) - 69) / 12)
-    weight = (freq_hz[..., None] + WEIGHT_HZ) / (_HARMONICS * freq_hz[..., None] + WEIGHT_HZ)
-    return np.asarray((weight * table).sum(-1))
+    freq_hz = 440 * np.exp2((midi - 69) / 12)
+    ratio = freq_hz[other] / freq_hz[row]  # [P]
+    table = np.zeros(len(midi) * SUBHARMONICS * PARTIALS)  # of each place and harmonic, the strongest partial there
+    for slot in range(SUBHARMONICS):
+        times = ratio * (slot + 1)  # of the partial over the place
+        harmonic = np.rint(times)
+        off = times / np.maximum(harmonic, 1)
+        on = (off > 1 / _TOLERATED) & (off < _TOLERATED) & (harmonic <= PARTIALS)
+        place = (row[on] * SUBHARMONICS + slot) * PARTIALS + harmonic[on].astype(np.intp) - 1
+        np.maximum.at(table, place, strength[other[on]])
+    place_hz = freq_hz[:, None, None] / np.arange(1, SUBHARMONICS + 1)[:, None]
+    weight = (place_hz + WEIGHT_HZ) / (_HARMONICS * place_hz + WEIGHT_HZ)  # [N, 3, H]
+    return np.asarray((weight * table.reshape(weight.shape)).sum(-1))
