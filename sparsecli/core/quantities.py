@@ -94,9 +94,14 @@ class Measured:
     @cached_property
     def duration_s(self) -> Values:
         """From the onset until exp(-d u) is 60 dB under the envelope's peak, `[E]`; 0 without decay."""
+        return self.falls_s(60.0)
+
+    def falls_s(self, fall_db: float) -> Values:
+        """From the onset until exp(-d u), which E(u) exp(-d u) never exceeds, is so far under its peak, `[E]`."""
         decay_s = self.column("decay_s").astype(np.float64)
         z = self.column("attack_s") * NEPERS_PER_T60 / np.maximum(decay_s, 1e-9)
-        return np.asarray((1 - np.log(np.maximum(envelope_peak(z), 1e-30)) / NEPERS_PER_T60) * decay_s)
+        nepers = fall_db / 20 * math.log(10) - np.log(np.maximum(envelope_peak(z), 1e-30))
+        return np.asarray(nepers / NEPERS_PER_T60 * decay_s)
 
     @cached_property
     def energy_s(self) -> Values:
