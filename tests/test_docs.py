@@ -256,7 +256,7 @@ def check_recipes(folder: Path, names: dict[str, Any]) -> None:
     np.testing.assert_allclose(sum(stems), whole, rtol=0, atol=1e-6)
     assert len(sparsecli.load(folder / "cloud.npz")) == 41
     shared, more = (json.loads(line) for line in (folder / "counts.json").read_text().splitlines())
-    assert shared["events"] == 8 and more["events"] == len(song) - 8
+    assert shared["events"] == 3 and more["events"] == len(song) - 3 > 0
     assert (folder / "notes.csv").read_text().startswith("note,onset_s,end_s,pitch_hz,midi,name,level_db,ids\n")
     assert {path.name for path in folder.glob("thin-*")} == {"thin-lower.npz", "thin-minor.npz"}
     assert len((folder / "done.jsonl").read_text().splitlines()) == 2
