@@ -19,7 +19,7 @@ import typer
 from sparsecli.cli.app import app
 from sparsecli.core import columns as table
 from sparsecli.core.quantities import DERIVED, SPELLING, UNITS
-from sparsecli.engine.settings import FitSettings, RenderSettings
+from sparsecli.engine.settings import FitSettings, RenderOptions
 from sparsecli.synth import air, noise
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,8 +66,9 @@ def options(command: str) -> str:
 
 
 def settings(kind: type[Any]) -> str:
-    """Fields of a settings dataclass, with its own docstring."""
-    meanings = dict(re.findall(r"^    (\w+): (.*(?:\n      .*)*)", inspect.getdoc(kind) or "", re.MULTILINE))
+    """Fields of a settings dataclass, with its own docstring and those of what it extends."""
+    told = "\n".join(inspect.getdoc(base) or "" for base in kind.__mro__ if dataclasses.is_dataclass(base))
+    meanings = dict(re.findall(r"^    (\w+): (.*(?:\n      .*)*)", told, re.MULTILINE))
     rows = [
         [f"`{entry.name}`", str(entry.default).lower(), " ".join(meanings[entry.name].split())]
         for entry in dataclasses.fields(kind)
@@ -88,6 +89,11 @@ def _rows_of(of: Iterable[table.Column]) -> str:
 def pan() -> str:
     """The number that an atom has in two channels alone."""
     return _rows_of([table.PAN_COLUMN])
+
+
+def wet() -> str:
+    """The number that an edit may add."""
+    return _rows_of(table.OPTIONAL_COLUMNS.values())
 
 
 def numbers() -> str:
@@ -132,12 +138,13 @@ def units() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "columns": columns,
     "pan": pan,
+    "wet": wet,
     "numbers": numbers,
     "noise": noise_constants,
     "quantities": quantities,
     "units": units,
     "fit settings": lambda: settings(FitSettings),
-    "render settings": lambda: settings(RenderSettings),
+    "render settings": lambda: settings(RenderOptions),
     **{f"{name} synopsis": lambda name=name: synopsis(name) for name in COMMANDS},  # type: ignore[misc]
     **{f"{name} options": lambda name=name: options(name) for name in COMMANDS},  # type: ignore[misc]
 }

@@ -57,8 +57,13 @@ OPTIONS = {
 
 def blocks(page: Path, *languages: str) -> list[tuple[str, str]]:
     """Fenced blocks that are to be run: language and text."""
-    found = re.finditer(r"^(<!-- not run -->\n)?```(\w+)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
-    return [(block[2], block[3]) for block in found if block[2] in languages and not block[1]]
+    opening = r"^(?:<!-- (not run|needs (?P<program>\w+)) -->\n)?```(?P<language>\w+)\n"
+    found = re.finditer(rf"{opening}(?P<text>.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    return [
+        (block["language"], block["text"])
+        for block in found
+        if block["language"] in languages and (not block[1] or (block["program"] and shutil.which(block["program"])))
+    ]
 
 
 def name_of(page: Path) -> str:
@@ -103,7 +108,7 @@ def test_every_table_is_used_and_every_option_is_documented():
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_options_exist(page: Path):
     text = page.read_text()
-    for line in re.findall(r"sparse (?:fit|render|info|compare) [^\n`|#]*", text):
+    for line in re.findall(r"sparse (?:fit|render|edit|info|compare) [^\n`|#]*", text):
         words = shlex.split(line.replace("\\", " ").split(";")[0])
         unknown = {word for word in words if word.startswith("--")} - OPTIONS[words[1]] - EVERYWHERE
         assert not unknown, line
@@ -236,7 +241,29 @@ def check_python(folder: Path, names: dict[str, Any]) -> None:
     assert (names["dull"].modes("level_db")[names["dull"].modes("freq_hz") > 2000] == SILENT_DB).all()
 
 
-CHECKS = {"README.md": check_readme, "format.md": check_format, "python.md": check_python}
+def check_recipes(folder: Path, names: dict[str, Any]) -> None:
+    """There are fifteen, and what they write is what they say."""
+    assert re.findall(r"^### (\d+)\.", (ROOT / "docs" / "recipes.md").read_text(), re.MULTILINE) == [
+        str(number) for number in range(1, 16)
+    ]
+    song, lower = (sparsecli.load(folder / f"{name}.npz") for name in ("song", "lower"))
+    moved = (song.params != lower.params).any(axis=1)
+    assert 0 < moved.sum() < len(song) and len(set(song.note[moved].tolist())) == 1
+    loop = sparsecli.read_audio(folder / "loop.wav").samples
+    assert loop.shape[1] == 2 * round(SONG_S * SONG_RATE)
+    whole = sparsecli.read_audio(folder / "whole.wav").samples
+    stems = [sparsecli.read_audio(path).samples for path in (folder / "stems").iterdir()]
+    np.testing.assert_allclose(sum(stems), whole, rtol=0, atol=1e-6)
+    assert len(sparsecli.load(folder / "cloud.npz")) == 41
+    shared, more = (json.loads(line) for line in (folder / "counts.json").read_text().splitlines())
+    assert shared["events"] == 3 and more["events"] == len(song) - 3 > 0
+    assert (folder / "notes.csv").read_text().startswith("note,onset_s,end_s,pitch_hz,midi,name,level_db,ids\n")
+    assert {path.name for path in folder.glob("thin-*")} == {"thin-lower.npz", "thin-minor.npz"}
+    assert len((folder / "done.jsonl").read_text().splitlines()) == 2
+    assert sparsecli.read_audio(folder / "softer.wav").duration_s == pytest.approx(SONG_S, abs=1e-3)
+
+
+CHECKS = {"README.md": check_readme, "recipes.md": check_recipes, "format.md": check_format, "python.md": check_python}
 
 
 def keys(value: Any, prefix: str = "") -> Iterator[str]:

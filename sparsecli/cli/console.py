@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import json
 import math
@@ -143,6 +144,16 @@ def speed(audio_s: float, elapsed_s: float) -> str:
 def print_json(record: dict[str, Any]) -> None:
     """One object on one line of standard output. What is not finite becomes null, which JSON can hold."""
     _print(json.dumps(_finite(record), allow_nan=False))
+
+
+def print_csv(rows: Sequence[dict[str, Any]], heading: Sequence[str]) -> None:
+    """Rows as CSV on standard output, a line of headings first; lists become words with spaces between them."""
+    lines = io.StringIO()
+    table = csv.writer(lines, lineterminator="\n")
+    table.writerow(heading)
+    for row in rows:
+        table.writerow([" ".join(map(str, cell)) if isinstance(cell, list | tuple) else cell for cell in row.values()])
+    _print(lines.getvalue().removesuffix("\n"))
 
 
 def print_table(rows: Sequence[Sequence[str]], title: str = "") -> None:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sparsecli.core.columns import COLUMNS_OF_KIND, NOISE_FREQ, SILENT_DB, STRETCH_S, Column, columns_of
+from sparsecli.core.columns import (
+    COLUMNS_OF_KIND,
+    NOISE_FREQ,
+    OPTIONAL_COLUMNS,
+    SILENT_DB,
+    STEREO,
+    STRETCH_S,
+    Column,
+    columns_of,
+)
 from sparsecli.core.errors import SparseError
 
 from . import options
-from .console import Console, plural, print_json, print_table
+from .console import Console, plural, print_csv, print_json, print_table
 from .interrupts import Interrupts
 from .options import usage_errors
 from .outputs import check_outputs
@@ -31,7 +41,9 @@ def info_command(
     ] = None,
     columns: Annotated[bool, typer.Option("--columns", help="Print what the numbers of an event mean.")] = False,
     notes: Annotated[bool, typer.Option("--notes", help="Print the musical notes, one a line.")] = False,
+    rooms: Annotated[bool, typer.Option("--rooms", help="Print the rooms of render --room.")] = False,
     where: Annotated[str | None, options.selection("--where", "Tell only of the events")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print --notes, --columns or --rooms as CSV.")] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -39,26 +51,117 @@ def info_command(
 
     --columns prints the table of columns instead; of every kind, in two channels, where no file is named. --notes
     prints the notes that sparse fit --notes has found. --where leaves out all other events, and the air unless the
-    expression names it (docs/selection.md).
+    expression names it (docs/selection.md). --rooms lists the impulse responses in the folder that
+    IMPULSE_RESPONSE_PATH names.
     """
     console = Console(quiet)
     with usage_errors(console):
         options.check_selection("--where", where)
-        if columns and where is not None:
-            raise SparseError("--where", "--columns tells of no events", "give one of them")
-    if columns and not inputs:
-        for kind in COLUMNS_OF_KIND:
-            (print_json if as_json else _print_columns)(_columns(kind, columns_of(kind, channels=2)))
-        return
-    with usage_errors(console):
-        if not inputs:
-            raise SparseError("", "no events file is named", "name one, - for standard input, or give --columns")
-        if columns and notes:
-            raise SparseError("--notes", "--columns prints another table", "give one of them")
-        check_outputs(inputs, [])
-    tasks = [InfoTask(name, columns, notes, where) for name in inputs]
-    show = print_json if as_json else _print_columns if columns else _print_notes if notes else _print_info
-    run_each(info_one, tasks, console, show)
+        _check_tables(inputs or [], columns, notes, rooms, where, as_csv, as_json)
+        rooms_found = _room_tasks() if rooms else []
+    table = COLUMN_TABLE if columns else NOTE_TABLE if notes else ROOM_TABLE if rooms else None
+    with _shown(table, as_csv, as_json) as show:
+        if rooms:
+            run_each(room_one, rooms_found, console, show)
+        elif columns and not inputs:
+            for kind in COLUMNS_OF_KIND:
+                show(_columns(kind, columns_of(kind, STEREO, OPTIONAL_COLUMNS)))
+        else:
+            run_each(info_one, [InfoTask(name, columns, notes, where) for name in inputs or []], console, show)
+
+
+def _check_tables(
+    inputs: Sequence[str], columns: bool, notes: bool, rooms: bool, where: str | None, as_csv: bool, as_json: bool
+) -> None:
+    """Raise SparseError for what no run can print."""
+    if columns and where is not None:
+        raise SparseError("--where", "--columns tells of no events", "give one of them")
+    if rooms and (inputs or columns or notes or where is not None):
+        raise SparseError("--rooms", "tells of no events", "give it alone")
+    if not (inputs or columns or rooms):
+        raise SparseError("", "no events file is named", "name one, - for standard input, or give --columns")
+    if columns and notes:
+        raise SparseError("--notes", "--columns prints another table", "give one of them")
+    if as_csv and as_json:
+        raise SparseError("--csv", "is beside the point of --json", "give one of them")
+    if as_csv and not (columns or notes or rooms):
+        raise SparseError("--csv", "no table is asked for", "give --notes, --columns or --rooms")
+    check_outputs(inputs, [])
+
+
+@dataclass(frozen=True)
+class Table:
+    """How rows are printed that records hold.
+
+    Attributes:
+        rows: of a record, each a mapping.
+        forms: of what people see, by heading: from a row to a text.
+        title: of a record.
+    """
+
+    rows: Callable[[Record], list[Record]]
+    forms: dict[str, Callable[[Record], str]]
+    title: Callable[[Record], str]
+
+    def print(self, records: Sequence[Record]) -> None:
+        """Records for people, under the first one's title."""
+        rows = [[form(row) for form in self.forms.values()] for record in records for row in self.rows(record)]
+        print_table([list(self.forms), *rows], title=self.title(records[0]))
+
+    def print_csv(self, records: Sequence[Record]) -> None:
+        """All rows in full, under one heading; of several files with the file's name first."""
+        rows = [
+            ({"input": record["input"]} if len(records) > 1 and "input" in record else {}) | row
+            for record in records
+            for row in self.rows(record)
+        ]
+        print_csv(rows, heading=list(rows[0]) if rows else list(self.forms))
+
+
+@contextlib.contextmanager
+def _shown(table: Table | None, as_csv: bool, as_json: bool) -> Iterator[Callable[[Record], None]]:
+    """What to do with each record; what belongs into one table is printed at the end, whatever has failed."""
+    together: list[Record] = []
+    if as_json:
+        yield print_json
+    elif table is None:
+        yield _print_info
+    elif as_csv or table is ROOM_TABLE:
+        try:
+            yield together.append
+        finally:
+            if together:
+                (table.print_csv if as_csv else table.print)(together)
+    else:
+        yield lambda record: table.print([record])
+
+
+@dataclass(frozen=True)
+class RoomTask:
+    """A room in a folder."""
+
+    folder: str
+    input: str
+
+
+def _room_tasks() -> list[RoomTask]:
+    """All rooms in the folder that the environment names. Raises SparseError where there is none."""
+    from sparsecli.core.settings import read_environment
+    from sparsecli.engine.settings import RenderOptions
+    from sparsecli.io.rooms import room_names
+
+    folder = read_environment(RenderOptions).get("impulse_response_path", "")
+    tasks = [RoomTask(folder, name) for name in room_names(folder)]
+    if not tasks:
+        raise SparseError(folder, "holds no recordings", "put impulse responses there")
+    return tasks
+
+
+def room_one(task: RoomTask, console: Console, interrupts: Interrupts) -> Record:
+    """What a room's file says of itself."""
+    from sparsecli.io.rooms import describe_room
+
+    return asdict(describe_room(task.folder, task.input)) | {"folder": task.folder}
 
 
 @dataclass(frozen=True)
@@ -102,6 +205,7 @@ def describe(events: Events) -> Record:
     used = events.modes("level_db") > SILENT_DB  # [E, 4]
     bursts = events.column("noise_level_db") > SILENT_DB  # [E]
     header = asdict(events.header)
+    del header["optional"]  # seen in the ranges
     stretches = max(1.0, events.header.duration_s / STRETCH_S)
     return {
         "kind": header.pop("kind"),
@@ -121,7 +225,7 @@ def describe(events: Events) -> Record:
             "pitch_hz": _range(np.array([note.pitch_hz for note in notes])),
             "noise_hz": _range(events.column(NOISE_FREQ)[bursts]),
             "noise_level_db": _range(events.column("noise_level_db")[bursts]),
-            **({"pan": _range(events.column("pan"))} if "pan" in events.columns else {}),
+            **{name: _range(events.column(name)) for name in ("pan", "wet") if name in events.columns},
         },
         "air": {
             "channels": events.air.shape[0],
@@ -138,15 +242,6 @@ def _range(values: NDArray[np.floating[Any]]) -> list[float] | None:
 
 def _columns(kind: str, table: Sequence[Column]) -> Record:
     return {"kind": kind, "columns": [asdict(column) for column in table]}
-
-
-def _print_columns(record: Record) -> None:
-    heading = ("column", "unit", "from", "to", "scale", "meaning")
-    keys = ("name", "unit", "low", "high", "scale", "meaning")
-    rows = [
-        [f"{column[key]:g}" if key in ("low", "high") else column[key] for key in keys] for column in record["columns"]
-    ]
-    print_table([heading, *rows], title=f"columns of kind {record['kind']}")
 
 
 def _print_info(record: Record) -> None:
@@ -190,20 +285,6 @@ def _file_text(record: Record) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _print_notes(record: Record) -> None:
-    heading = ("note", "name", "midi", "pitch_hz", "onset_s", "end_s", "level_db", "atoms")
-    rows = [
-        [
-            str(note["note"]),
-            note["name"],
-            *(f"{note[key]:.{digits}f}" for key, digits in zip(heading[2:7], (2, 2, 3, 3, 1), strict=True)),
-            str(len(note["ids"])),
-        ]
-        for note in record["notes"]
-    ]
-    print_table([heading, *rows], title=f"{record['input']}: {plural(len(rows), 'note')}")
-
-
 def _notes_text(record: Record) -> str:
     if not record["notes"]:
         return "none; sparse fit --notes groups atoms into notes" if record["where"] is None else "none"
@@ -220,3 +301,49 @@ def _range_text(low_high: Sequence[float] | None) -> str:
 def _pairs(values: dict[str, Any]) -> str:
     texts = [f"{key}={value:.5g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items()]
     return ", ".join(texts) or "none"
+
+
+def _text(key: str) -> Callable[[Record], str]:
+    return lambda row: str(row[key])
+
+
+def _number(key: str, form: str) -> Callable[[Record], str]:
+    return lambda row: form.format(row[key])
+
+
+COLUMN_TABLE = Table(
+    rows=lambda record: record["columns"],
+    forms={
+        "column": _text("name"),
+        "unit": _text("unit"),
+        "from": _number("low", "{:g}"),
+        "to": _number("high", "{:g}"),
+        "scale": _text("scale"),
+        "meaning": _text("meaning"),
+    },
+    title=lambda record: f"columns of kind {record['kind']}",
+)
+NOTE_TABLE = Table(
+    rows=lambda record: record["notes"],
+    forms={
+        "note": _text("note"),
+        "name": _text("name"),
+        "midi": _number("midi", "{:.2f}"),
+        "pitch_hz": _number("pitch_hz", "{:.2f}"),
+        "onset_s": _number("onset_s", "{:.3f}"),
+        "end_s": _number("end_s", "{:.3f}"),
+        "level_db": _number("level_db", "{:.1f}"),
+        "atoms": lambda row: str(len(row["ids"])),
+    },
+    title=lambda record: f"{record['input']}: {plural(len(record['notes']), 'note')}",
+)
+ROOM_TABLE = Table(
+    rows=lambda record: [record],
+    forms={
+        "room": _text("name"),
+        "duration_s": _number("duration_s", "{:.2f}"),
+        "sample_rate": _text("sample_rate"),
+        "channels": _text("channels"),
+    },
+    title=lambda record: record["folder"],
+)

@@ -96,7 +96,7 @@ def save_events(
     """
     subject = "standard output" if os.fspath(path) == STANDARD else os.fspath(path)
     chosen = file_format or _format_of(path)
-    parse_header(decode(to_bytes(encode(header_object(events))), subject), subject)
+    parse_header(decode(to_bytes(encode(header_object(events))), subject), None, subject)
     check_events(events, subject)
     if codes is not None:
         check_codes(codes, events, subject)
