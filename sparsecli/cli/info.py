@@ -1,7 +1,8 @@
-"""`sparse info`: what an events file holds."""
+"""`sparse info`: what an events file or a model's file holds."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ from .interrupts import Interrupts
 from .options import usage_errors
 from .outputs import check_outputs
 from .runner import Record, run_each
+from .weights import print_weights, weights_record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,15 +29,21 @@ if TYPE_CHECKING:
 
 def info_command(
     inputs: Annotated[
-        list[str] | None, typer.Argument(metavar="IN", help="Events files; - is standard input.", show_default=False)
+        list[str] | None,
+        typer.Argument(metavar="IN", help="Events files, or models; - is standard input.", show_default=False),
     ] = None,
     columns: Annotated[bool, typer.Option("--columns", help="Print what the numbers of an event mean.")] = False,
     notes: Annotated[bool, typer.Option("--notes", help="Print the musical notes, one a line.")] = False,
     where: Annotated[str | None, options.selection("--where", "Tell only of the events")] = None,
+    legacy: Annotated[
+        bool, typer.Option("--legacy", help="Look into weights of the original project, which are pickled.")
+    ] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Print what events files hold: counts, ranges, source, settings and the quality reached.
+
+    Of a model's file (.safetensors), what it says of itself and its tensors.
 
     --columns prints the table of columns instead; of every kind, in two channels, where no file is named. --notes
     prints the notes that sparse fit --notes has found. --where leaves out all other events, and the air unless the
@@ -56,8 +64,8 @@ def info_command(
         if columns and notes:
             raise SparseError("--notes", "--columns prints another table", "give one of them")
         check_outputs(inputs, [])
-    tasks = [InfoTask(name, columns, notes, where) for name in inputs]
-    show = print_json if as_json else _print_columns if columns else _print_notes if notes else _print_info
+    tasks = [InfoTask(name, columns, notes, where, legacy) for name in inputs]
+    show = print_json if as_json else _print_columns if columns else _print_notes if notes else _print_any
     run_each(info_one, tasks, console, show)
 
 
@@ -69,13 +77,20 @@ class InfoTask:
     columns: bool
     notes: bool
     where: str | None
+    legacy: bool = False
 
 
 def info_one(task: InfoTask, console: Console, interrupts: Interrupts) -> Record:
     """Read one file; returns what `--json` prints."""
-    from sparsecli.io.events_file import load_events_and_size
+    from sparsecli.io.events_file import events_from
+    from sparsecli.io.source import open_source
 
-    events, size = load_events_and_size(task.input)
+    with open_source(task.input) as source:
+        weights = weights_record(source, task.legacy, console)
+        if weights is not None:
+            _check_of_weights(task)
+            return {"input": task.input, **weights}
+        events, size = events_from(source), os.fstat(source.stream.fileno()).st_size
     if task.columns:
         return _columns(events.header.kind, events.table)
     found = len(events)
@@ -90,6 +105,13 @@ def info_one(task: InfoTask, console: Console, interrupts: Interrupts) -> Record
     kbit_s = 8 * size / events.header.duration_s / 1000
     selection = {"where": task.where, "events_in_file": found}
     return {"input": task.input, "bytes": size, "kbit_s": kbit_s, **selection, **describe(events)}
+
+
+def _check_of_weights(task: InfoTask) -> None:
+    asked = [("--columns", task.columns), ("--notes", task.notes), ("--where", task.where is not None)]
+    for option, is_asked in asked:
+        if is_asked:
+            raise SparseError(task.input, f"holds weights, and no events for {option} to tell of", "leave it out")
 
 
 def describe(events: Events) -> Record:
@@ -147,6 +169,10 @@ def _print_columns(record: Record) -> None:
         [f"{column[key]:g}" if key in ("low", "high") else column[key] for key in keys] for column in record["columns"]
     ]
     print_table([heading, *rows], title=f"columns of kind {record['kind']}")
+
+
+def _print_any(record: Record) -> None:
+    (print_weights if "tensors" in record else _print_info)(record)
 
 
 def _print_info(record: Record) -> None:

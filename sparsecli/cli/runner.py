@@ -15,6 +15,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
+from multiprocessing.pool import ThreadPool
 from typing import Any, Protocol, TypeVar
 
 import typer
@@ -34,6 +35,13 @@ class Task(Protocol):
     @property
     def input(self) -> str:
         """The input as the user wrote it."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """A task that is no more than a name."""
+
+    input: str
 
 
 T = TypeVar("T", bound=Task)
@@ -60,6 +68,7 @@ def run_each(
     show: Callable[[Record], None] | None = None,
     jobs: int = 1,
     keep_partial: bool | None = None,
+    threads: bool = False,
 ) -> None:
     """Do the work on every input, one after the other or `jobs` at once, and report in the order of the inputs.
 
@@ -70,6 +79,7 @@ def run_each(
         show: what to do with each record, e.g. print it.
         jobs: processes at once.
         keep_partial: Ctrl-C ends the work on an input early instead of giving it up; None where work is never partial.
+        threads: `jobs` are threads of this process, for work that waits for others more than it works.
 
     Raises:
         typer.Exit: with 1 where some input failed, 130 after Ctrl-C.
@@ -77,7 +87,9 @@ def run_each(
     jobs = min(jobs, len(tasks))
     with Interrupts(bool(keep_partial)) as interrupts:
         outcomes = _here(work, tasks, console, interrupts)
-        if jobs > 1:
+        if jobs > 1 and threads:
+            outcomes = _in_threads(work, tasks, console, interrupts, jobs)
+        elif jobs > 1:
             outcomes = _in_processes(work, tasks, console, interrupts, jobs, bool(keep_partial))
         try:
             failed = _report(outcomes, console, show)
@@ -136,6 +148,14 @@ def explain(error: Exception, subject: str) -> SparseError:
         return SparseError(error.filename or subject, error.strerror)
     cause = f"internal error ({type(error).__name__}: {error})"
     return SparseError(subject, cause, "run with SPARSE_DEBUG=1 for the traceback")
+
+
+def _in_threads(
+    work: Work[T], tasks: Sequence[T], console: Console, interrupts: Interrupts, jobs: int
+) -> Iterator[Outcome]:
+    """Outcomes in the order of the tasks. After Ctrl-C nobody waits for threads that wait for others themselves."""
+    with ThreadPool(jobs) as pool:  # its threads end with the process
+        yield from pool.imap(lambda task: Outcome(attempt(work, task, console, interrupts)), tasks)
 
 
 def _in_processes(
