@@ -141,6 +141,18 @@ def trickle(piece: int, pause_s: float) -> Fault:
     return fault
 
 
+def held(after: int, gate: threading.Event) -> Fault:
+    """After so many bytes of the body nothing comes until the gate is opened."""
+
+    def fault(answer: Answer) -> None:
+        answer.begin()
+        answer.send(answer.body[:after])
+        gate.wait(60)
+        answer.send(answer.body[after:])
+
+    return fault
+
+
 class FaultyProxy:
     """Passes requests on to a server, and does harm to those whose path holds a text, so many times.
 

@@ -96,15 +96,14 @@ def fetch_models_command(
         settings = settings_from(context, FetchSettings, "fetch-models", config, assignments)
         _check_modes({"--list": listing, "--verify": verify, "--publish": publish is not None})
         fetching = not (listing or verify or publish is not None)
-        _check_flags(
-            {"NAME": bool(names), "--offline": offline, "--force": force, "--legacy": legacy, "--overwrite": overwrite},
+        _check_meaning(
             {
-                "NAME": fetching or verify,
-                "--offline": publish is None,
-                "--force": fetching and not offline,
-                "--legacy": fetching,
-                "--overwrite": publish is not None,
-            },
+                "NAME": bool(names) and not (fetching or verify),
+                "--offline": offline and publish is not None,
+                "--force": force and (offline or not fetching),
+                "--legacy": legacy and not fetching,
+                "--overwrite": overwrite and publish is None,
+            }
         )
         if not (offline or verify or settings.s3_bucket):
             cure = "give --bucket NAME, or set S3_BUCKET in the environment or in .env"
@@ -129,8 +128,8 @@ def _check_modes(given: dict[str, bool]) -> None:
         raise SparseError(chosen[1], f"cannot be done together with {chosen[0]}", "give one of them")
 
 
-def _check_flags(given: dict[str, bool], allowed: dict[str, bool]) -> None:
+def _check_meaning(meaningless: dict[str, bool]) -> None:
     """Raise SparseError where an option was given that means nothing in what is to be done."""
-    for name, is_given in given.items():
-        if is_given and not allowed[name]:
+    for name, is_so in meaningless.items():
+        if is_so:
             raise SparseError(name, "means nothing here", "leave it out")

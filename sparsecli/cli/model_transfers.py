@@ -138,7 +138,7 @@ def _fetch_one(
 
     def on_bytes(have: int, size: int) -> None:
         if interrupts.requested:
-            raise SystemExit  # which ends a thread in silence
+            raise SystemExit  # which ends this thread in silence
         tally.update(name, have, size)
 
     started = time.monotonic()

@@ -7,15 +7,16 @@ import functools
 import io
 import multiprocessing
 import os
+import queue
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
-from multiprocessing.pool import ThreadPool
 from typing import Any, Protocol, TypeVar
 
 import typer
@@ -26,6 +27,7 @@ from .console import Console, spoken
 from .interrupts import Interrupts
 
 INTERRUPTED = 130  # as the shell counts a program ended by Ctrl-C
+LEAVE_S = 3.0  # that threads have to end after Ctrl-C
 Record = dict[str, Any]
 
 
@@ -153,9 +155,31 @@ def explain(error: Exception, subject: str) -> SparseError:
 def _in_threads(
     work: Work[T], tasks: Sequence[T], console: Console, interrupts: Interrupts, jobs: int
 ) -> Iterator[Outcome]:
-    """Outcomes in the order of the tasks. After Ctrl-C nobody waits for threads that wait for others themselves."""
-    with ThreadPool(jobs) as pool:  # its threads end with the process
-        yield from pool.imap(lambda task: Outcome(attempt(work, task, console, interrupts)), tasks)
+    """Outcomes in the order of the tasks. After Ctrl-C, work that does not end soon by itself is left to its fate."""
+    waiting: queue.SimpleQueue[tuple[T, Future[Outcome]]] = queue.SimpleQueue()
+    futures: list[Future[Outcome]] = [Future() for _ in tasks]
+    for entry in zip(tasks, futures, strict=True):
+        waiting.put(entry)
+
+    def work_on() -> None:
+        with contextlib.suppress(queue.Empty, SystemExit):  # the work exits where it finds Ctrl-C requested
+            while not interrupts.requested:
+                task, future = waiting.get_nowait()
+                try:
+                    future.set_result(Outcome(attempt(work, task, console, interrupts)))
+                except Exception as error:
+                    future.set_exception(error)
+
+    threads = [threading.Thread(target=work_on, daemon=True) for _ in range(jobs)]
+    for thread in threads:
+        thread.start()
+    try:
+        for future in futures:
+            yield future.result()
+    finally:
+        deadline = time.monotonic() + LEAVE_S
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _in_processes(

@@ -10,8 +10,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ import safetensors.numpy
 from typer.testing import Result
 
 from sparsecli.core.manifest import MANIFEST, Model, manifest_bytes
-from sparsecli.io.model_store import find_model
+from sparsecli.io.model_store import find_model, local_models
 
-from ..servers import S3, FaultyProxy, cut, refuse, trickle, wrong_bytes
+from ..servers import S3, FaultyProxy, held, refuse, trickle, wrong_bytes
 
 FACTS = {"kind": "siam", "licence": "MIT", "sample_rate": "22050"}
 Fetch = Callable[..., Result]
@@ -340,9 +341,17 @@ def test_a_manifest_that_breaks_a_rule(fetch: Fetch, s3: S3, bucket: str, tmp_pa
 
 
 @pytest.fixture
-def begin(start, proxy: FaultyProxy, bucket: str, tmp_path: Path):
-    """Start a process of its own that fetches, slowly."""
-    proxy.harm("large.safetensors", trickle(50_000, 0.05))
+def gate() -> Iterator[threading.Event]:
+    """Opened at the end in any case."""
+    made = threading.Event()
+    yield made
+    made.set()
+
+
+@pytest.fixture
+def begin(start, proxy: FaultyProxy, bucket: str, gate: threading.Event):
+    """Start a process of its own that fetches; of the large file 200 000 bytes come until the gate is opened."""
+    proxy.harm("large.safetensors", held(200_000, gate))
 
     def run(*args: str) -> subprocess.Popen[str]:
         own = {**os.environ, "SPARSE_CACHE": "cache", "S3_BUCKET": bucket}
@@ -351,12 +360,12 @@ def begin(start, proxy: FaultyProxy, bucket: str, tmp_path: Path):
     return run
 
 
-def wait_for_part(tmp_path: Path, process: subprocess.Popen[str], size: int) -> Path:
-    """The part, as soon as it has so many bytes."""
+def wait_for_part(tmp_path: Path, process: subprocess.Popen[str]) -> Path:
+    """The part, as soon as it has all that comes."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for part in (tmp_path / "cache" / "models").glob(".large*.part"):
-            if part.stat().st_size >= size:
+            if part.stat().st_size == 200_000:
                 return part
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
@@ -365,13 +374,12 @@ def wait_for_part(tmp_path: Path, process: subprocess.Popen[str], size: int) -> 
 
 def test_killed_in_the_middle_and_gone_on_with(begin, fetch: Fetch, proxy: FaultyProxy, tmp_path: Path):
     process = begin("large")
-    part = wait_for_part(tmp_path, process, 200_000)
+    part = wait_for_part(tmp_path, process)
     process.kill()
     process.wait()
-    assert cached(tmp_path) == [part.name] and LARGE.startswith(part.read_bytes())
-    size = part.stat().st_size
+    assert cached(tmp_path) == [part.name] and part.read_bytes() == LARGE[:200_000]
     assert fetch("large").exit_code == 0
-    assert proxy.asked[-1].endswith(f"large.safetensors bytes={size}-")
+    assert proxy.asked[-1].endswith("large.safetensors bytes=200000-")
     assert cached(tmp_path) == ["large.safetensors"]
     assert find_model("large").path.read_bytes() == LARGE
 
@@ -379,7 +387,7 @@ def test_killed_in_the_middle_and_gone_on_with(begin, fetch: Fetch, proxy: Fault
 @pytest.mark.parametrize("names", [["large"], ["large", "small"]], ids=["alone", "with another"])
 def test_ctrl_c_keeps_what_came(begin, tmp_path: Path, names: list[str]):
     process = begin(*names)
-    part = wait_for_part(tmp_path, process, 100_000)
+    part = wait_for_part(tmp_path, process)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -388,28 +396,29 @@ def test_ctrl_c_keeps_what_came(begin, tmp_path: Path, names: list[str]):
     assert part.exists() and "large.safetensors" not in cached(tmp_path)
 
 
-def test_two_processes_at_once(begin, proxy: FaultyProxy, tmp_path: Path):
+def test_two_processes_at_once(begin, gate: threading.Event, proxy: FaultyProxy, tmp_path: Path):
     """The second one waits for the first, and finds the file there."""
     first = begin("large", "--json")
-    wait_for_part(tmp_path, first, 100_000)
+    wait_for_part(tmp_path, first)
     second = begin("large", "small", "--json")
-    outs = [process.communicate(timeout=60) for process in (first, second)]
+    assert "sparse: large: another process is fetching it; waiting\n" in iter(second.stderr.readline, "")
+    gate.set()
+    outs = [process.communicate(timeout=60)[0] for process in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0)
-    assert [json.loads(out.splitlines()[0])["fetched"] for out, _ in outs] == [True, False]
-    assert "sparse: large: another process is fetching it; waiting\n" in outs[1][1]
+    assert [json.loads(out.splitlines()[0])["fetched"] for out in outs] == [True, False]
     assert proxy.count("large.safetensors") == 1
     assert cached(tmp_path) == ["large.safetensors", "small.safetensors"]
-    assert set(json.loads((tmp_path / "cache/models/models.json").read_text())) == {"format", "version", "models"}
+    assert {model.name for model in local_models(tmp_path / "cache" / "models")} == {"large", "small"}
 
 
-def test_several_files_come_at_once(fetch: Fetch, proxy: FaultyProxy):
-    """The small one is not kept waiting by the large one."""
-    proxy.harm("large.safetensors", trickle(50_000, 0.02))
-    fetch("large", "small")
-    order = [asked for asked in proxy.asked if ".safetensors" in asked]
-    assert len(order) == 2
-    proxy.harm("large.safetensors", cut(1000))
-    assert fetch("--force", "--jobs", "1").exit_code == 0
+def test_several_files_come_at_once(begin, gate: threading.Event, tmp_path: Path):
+    """The small one does not wait for the large one, which comes first."""
+    process = begin("large", "small")
+    assert any(line.startswith("sparse: small: ") for line in iter(process.stderr.readline, ""))
+    assert "small.safetensors" in cached(tmp_path) and "large.safetensors" not in cached(tmp_path)
+    gate.set()
+    process.communicate(timeout=60)
+    assert process.returncode == 0 and "large.safetensors" in cached(tmp_path)
 
 
 # Weights of the original project

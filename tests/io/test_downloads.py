@@ -247,16 +247,16 @@ def test_a_redirect_is_not_followed(fetch: Fetch, s3: S3, status: int):
 
 def test_a_trickle_is_given_up(fetch: Fetch):
     fetch.proxy.harm(KEY, trickle(10, 0.02), times=9)  # 500 bytes a second
-    with pytest.raises(TransferError, match=r"brought only [0-9]+ bytes in 0 s; the next attempt goes on after"):
-        fetch(timeout_s=0.3, attempts=2)
+    with pytest.raises(TransferError, match=r"brought only \d+ bytes in \d+ s; the next attempt goes on after"):
+        fetch(timeout_s=1.0, attempts=2)
     came = fetch.part().read_bytes()
-    assert 0 < len(came) < 1000 and DATA.startswith(came)
+    assert 0 < len(came) < 2 * 1024 and DATA.startswith(came)
 
 
 def test_silence_is_given_up(fetch: Fetch):
-    fetch.proxy.harm(KEY, trickle(1000, 2.0), times=9)
+    fetch.proxy.harm(KEY, trickle(1000, 5.0), times=9)
     with pytest.raises(TransferError, match="nothing came in time"):
-        fetch(timeout_s=0.2, attempts=2)
+        fetch(timeout_s=1.0, attempts=2)
     assert fetch.part().read_bytes() == DATA[:2000]
 
 
