@@ -52,27 +52,22 @@ def with_pickle(data: bytes, made: bytes) -> bytes:
 STATE = {"resonance.weight": torch.zeros(3, 5), "scale": torch.tensor(2.0, dtype=torch.float16)}
 
 
-def test_tensors_and_shapes(tmp_path: Path):
-    nested = {"model": STATE, "steps": 3, "shapes": [torch.zeros(2, dtype=torch.int64), None]}
-    assert read(tmp_path, saved(nested)) == (
+def test_tensors_and_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of nested dictionaries, lists, modules, and tensors that share their numbers; in a folder with a bad torch.py."""
+    (tmp_path / "torch.py").write_text("raise SystemExit('caught')")
+    monkeypatch.chdir(tmp_path)
+    layer = torch.nn.Linear(3, 2)
+    shared = {"tied": layer.weight, "view": layer.weight.detach()[:1]}
+    nested = {"model": STATE, "steps": 3, "list": [torch.zeros(2, dtype=torch.int64), None]}
+    assert read(tmp_path, saved({**nested, **layer.state_dict(), **shared})) == (
         TensorInfo("model.resonance.weight", "float32", (3, 5)),
         TensorInfo("model.scale", "float16", ()),
-        TensorInfo("shapes.0", "int64", (2,)),
+        TensorInfo("list.0", "int64", (2,)),
+        TensorInfo("weight", "float32", (2, 3)),
+        TensorInfo("bias", "float32", (2,)),
+        TensorInfo("tied", "float32", (2, 3)),
+        TensorInfo("view", "float32", (1, 3)),
     )
-
-
-def test_modules_of_parameters_and_shared_tensors(tmp_path: Path):
-    layer = torch.nn.Linear(3, 2)
-    state = {**layer.state_dict(), "tied": layer.weight, "view": layer.weight.detach()[:1]}
-    shapes = {tensor.name: tensor.shape for tensor in read(tmp_path, saved(state))}
-    assert shapes == {"weight": (2, 3), "bias": (2,), "tied": (2, 3), "view": (1, 3)}
-
-
-def test_a_large_table_needs_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """64 MiB, where the process may take less than that beyond what torch itself takes."""
-    data = saved({"resonance": torch.zeros(1 << 24)})
-    assert len(data) > 1 << 26
-    assert read(tmp_path, data) == (TensorInfo("resonance", "float32", (1 << 24,)),)
 
 
 class Hostile:
@@ -119,7 +114,8 @@ def test_a_pickle_that_fills_the_memory(tmp_path: Path):
     with pytest.raises(SparseError, match="needs more memory or time than it may have"):
         read(tmp_path, with_pickle(saved(STATE), bomb))
     small = b"\x80\x02](" + first + b"h\x00h\x01h\x02\x86R" * 20 + b"e."
-    assert read(tmp_path, with_pickle(saved(STATE), small)) == ()  # the pickle itself is sound
+    loaded = torch.load(io.BytesIO(with_pickle(saved(STATE), small)), weights_only=True)
+    assert loaded == [b"a" * 65536] * 21  # the pickle itself is sound
 
 
 def test_lists_that_unfold_without_end(tmp_path: Path):
@@ -148,12 +144,6 @@ def test_what_is_no_such_file(tmp_path: Path, data: bytes, cause: str):
     with pytest.raises(SparseError) as raised:
         read(tmp_path, data)
     assert cause in str(raised.value) and str(raised.value).startswith("weights.dat: ")
-
-
-def test_nothing_is_imported_from_the_folder_that_we_are_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "torch.py").write_text("raise SystemExit('caught')")
-    monkeypatch.chdir(tmp_path)
-    assert len(read(tmp_path, saved(STATE))) == 2
 
 
 def test_what_torch_saves_is_recognised():
