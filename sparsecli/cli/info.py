@@ -1,8 +1,9 @@
-"""`sparse info`: what an events file holds."""
+"""`sparse info`: what an events file or a model's file holds."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +28,7 @@ from .interrupts import Interrupts
 from .options import usage_errors
 from .outputs import check_outputs
 from .runner import Record, run_each
+from .weights import print_weights, weights_record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,17 +39,23 @@ if TYPE_CHECKING:
 
 def info_command(
     inputs: Annotated[
-        list[str] | None, typer.Argument(metavar="IN", help="Events files; - is standard input.", show_default=False)
+        list[str] | None,
+        typer.Argument(metavar="IN", help="Events files, or models; - is standard input.", show_default=False),
     ] = None,
     columns: Annotated[bool, typer.Option("--columns", help="Print what the numbers of an event mean.")] = False,
     notes: Annotated[bool, typer.Option("--notes", help="Print the musical notes, one a line.")] = False,
     rooms: Annotated[bool, typer.Option("--rooms", help="Print the rooms of render --room.")] = False,
     where: Annotated[str | None, options.selection("--where", "Tell only of the events")] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print --notes, --columns or --rooms as CSV.")] = False,
+    legacy: Annotated[
+        bool, typer.Option("--legacy", help="Look into weights of the original project, which are pickled.")
+    ] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Print what events files hold: counts, ranges, source, settings and the quality reached.
+
+    Of a model's file (.safetensors), what it says of itself and its tensors.
 
     --columns prints the table of columns instead; of every kind, in two channels, where no file is named. --notes
     prints the notes that sparse fit --notes has found. --where leaves out all other events, and the air unless the
@@ -67,7 +75,7 @@ def info_command(
             for kind in COLUMNS_OF_KIND:
                 show(_columns(kind, columns_of(kind, STEREO, OPTIONAL_COLUMNS)))
         else:
-            run_each(info_one, [InfoTask(name, columns, notes, where) for name in inputs or []], console, show)
+            run_each(info_one, [InfoTask(name, columns, notes, where, legacy) for name in inputs or []], console, show)
 
 
 def _check_tables(
@@ -125,7 +133,7 @@ def _shown(table: Table | None, as_csv: bool, as_json: bool) -> Iterator[Callabl
     if as_json:
         yield print_json
     elif table is None:
-        yield _print_info
+        yield _print_any
     elif as_csv or table is ROOM_TABLE:
         try:
             yield together.append
@@ -172,13 +180,20 @@ class InfoTask:
     columns: bool
     notes: bool
     where: str | None
+    legacy: bool = False
 
 
 def info_one(task: InfoTask, console: Console, interrupts: Interrupts) -> Record:
     """Read one file; returns what `--json` prints."""
-    from sparsecli.io.events_file import load_events_and_size
+    from sparsecli.io.events_file import events_from
+    from sparsecli.io.source import open_source
 
-    events, size = load_events_and_size(task.input)
+    with open_source(task.input) as source:
+        weights = weights_record(source, task.legacy, console)
+        if weights is not None:
+            _check_of_weights(task)
+            return {"input": task.input, **weights}
+        events, size = events_from(source), os.fstat(source.stream.fileno()).st_size
     if task.columns:
         return _columns(events.header.kind, events.table)
     found = len(events)
@@ -193,6 +208,13 @@ def info_one(task: InfoTask, console: Console, interrupts: Interrupts) -> Record
     kbit_s = 8 * size / events.header.duration_s / 1000
     selection = {"where": task.where, "events_in_file": found}
     return {"input": task.input, "bytes": size, "kbit_s": kbit_s, **selection, **describe(events)}
+
+
+def _check_of_weights(task: InfoTask) -> None:
+    asked = [("--columns", task.columns), ("--notes", task.notes), ("--where", task.where is not None)]
+    for option, is_asked in asked:
+        if is_asked:
+            raise SparseError(task.input, f"holds weights, and no events for {option} to tell of", "leave it out")
 
 
 def describe(events: Events) -> Record:
@@ -242,6 +264,10 @@ def _range(values: NDArray[np.floating[Any]]) -> list[float] | None:
 
 def _columns(kind: str, table: Sequence[Column]) -> Record:
     return {"kind": kind, "columns": [asdict(column) for column in table]}
+
+
+def _print_any(record: Record) -> None:
+    (print_weights if "tensors" in record else _print_info)(record)
 
 
 def _print_info(record: Record) -> None:

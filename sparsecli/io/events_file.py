@@ -54,7 +54,7 @@ def load_events_and_size(path: Path) -> tuple[Events, int]:
             no event can have.
     """
     with open_source(path) as source:
-        return _checked(source), os.fstat(source.stream.fileno()).st_size
+        return events_from(source), os.fstat(source.stream.fileno()).st_size
 
 
 def load_events_and_sha256(path: Path) -> tuple[Events, str]:
@@ -62,10 +62,11 @@ def load_events_and_sha256(path: Path) -> tuple[Events, str]:
     with open_source(path) as source:
         sha256 = hashlib.file_digest(source.stream, "sha256").hexdigest()  # type: ignore[arg-type]
         source.stream.seek(0)
-        return _checked(source), sha256
+        return events_from(source), sha256
 
 
-def _checked(source: Source) -> Events:
+def events_from(source: Source) -> Events:
+    """Read events from what is open, as `load_events_and_size` does."""
     try:
         events = _unpack(source)
         check_events(events, source.subject)
