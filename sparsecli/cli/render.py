@@ -135,7 +135,7 @@ def render_command(
         options.check_choice("--format", file_format, FORMATS)
         outputs = _plan(inputs, output, file_format or FORMATS[0])
         residuals = plan_outputs(inputs, residual, ".residual.wav") if residual else []
-        check_outputs([*inputs, *residuals], outputs)
+        check_outputs([*inputs, *residuals, *filter(None, [settings.room])], outputs)
         check_extensions(outputs, EXTENSIONS, file_format)
         options.check_json(as_json, outputs)
         options.check_terminal(outputs)
@@ -225,18 +225,18 @@ def render_one(task: RenderTask, console: Console, interrupts: Interrupts) -> Re
     check_writable(task.output, task.overwrite)
     from sparsecli.engine.rendering import sound_of
     from sparsecli.engine.transforms import keep_selected, transformed
-    from sparsecli.io.audio import write_audio
+    from sparsecli.io.audio import read_audio, write_audio
     from sparsecli.io.events_file import load_events
 
     whole = load_events(task.input)
     events = transformed(whole if task.only is None else keep_selected(whole, task.only), task.settings)
     room = _room(task.settings)
-    stems = dict(_stems(task, events, room)) if task.split else {}
-    for path in stems:
-        check_writable(path, task.overwrite)
+    residual = None if task.residual is None else read_audio(task.residual)
+    stems = dict(_stems(task, events, room, residual)) if task.split else {}
+    _check_stems(task, list(stems))
     audio = sound_of(events, task.settings, room)
-    if task.residual is not None:
-        audio = _with_residual(audio, task.residual)
+    if residual is not None:
+        audio = _with_residual(audio, residual, spoken(str(task.residual), "input"))
     peak = _peak(audio)
     level = _level(task, peak, (_peak(play()) for play in stems.values()), console)
     write_audio(task.output, level(audio), overwrite=task.overwrite, **task.written)
@@ -270,11 +270,12 @@ def _room(settings: RenderOptions) -> Audio | None:
     return read_room(settings.room, settings.impulse_response_path)
 
 
-def _stems(task: RenderTask, events: Events, room: Audio | None) -> Iterator[tuple[str, Callable[[], Audio]]]:
+def _stems(
+    task: RenderTask, events: Events, room: Audio | None, residual: Audio | None
+) -> Iterator[tuple[str, Callable[[], Audio]]]:
     """The file of each stem and what renders it, the residual among them."""
     from sparsecli.engine.rendering import sound_of
-    from sparsecli.engine.stems import split_by
-    from sparsecli.io.audio import read_audio
+    from sparsecli.engine.stems import RESIDUAL, split_by
 
     assert task.split is not None
     (begin,) = plan_outputs([task.input], task.split.folder, "")
@@ -282,8 +283,17 @@ def _stems(task: RenderTask, events: Events, room: Audio | None) -> Iterator[tup
     extension = f".{task.written['file_format']}" if "file_format" in task.written else named or f".{FORMATS[0]}"
     for stem in split_by(events, task.split.by, task.split.parts):
         yield f"{begin}.{stem.name}{extension}", partial(sound_of, stem.events, task.settings, room)
-    if task.residual is not None:
-        yield f"{begin}.residual{extension}", partial(read_audio, task.residual)
+    if residual is not None:
+        yield f"{begin}.{RESIDUAL}{extension}", lambda: residual
+
+
+def _check_stems(task: RenderTask, stems: Sequence[str]) -> None:
+    """Raise SparseError where a stem could not be written, or only over the whole or over what is read."""
+    others = {os.path.realpath(name) for name in (task.output, task.residual, task.settings.room) if name is not None}
+    for path in stems:
+        if os.path.realpath(path) in others:
+            raise SparseError(path, "would be written over, by a stem", "name another folder with --stems")
+        check_writable(path, task.overwrite)
 
 
 def _say_stems(task: RenderTask, count: int, console: Console) -> None:
@@ -297,16 +307,13 @@ def _peak(audio: Audio) -> float:
     return float(abs(audio.samples).max(initial=0.0))
 
 
-def _with_residual(audio: Audio, path: str) -> Audio:
+def _with_residual(audio: Audio, residual: Audio, subject: str) -> Audio:
     """A rendering and its residual, sample by sample. Raises SparseError where they are not of one form."""
-    from sparsecli.io.audio import read_audio
-
-    residual = read_audio(path)
     forms = [(sound.sample_rate, *sound.samples.shape) for sound in (residual, audio)]
     if forms[0] != forms[1]:
         own, asked = (f"{rate} Hz, {channels} ch, {samples} samples" for rate, channels, samples in forms)
         cure = "take the residual of these events, at the source's rate and tempo"
-        raise SparseError(path, f"has {own}, and the rendering {asked}", cure)
+        raise SparseError(subject, f"has {own}, and the rendering {asked}", cure)
     return replace(audio, samples=audio.samples + residual.samples)
 
 

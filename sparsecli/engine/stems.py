@@ -20,7 +20,7 @@ from .editing import keep
 from .notes import group_notes, note_table
 from .settings import SplitBy
 
-REST, AIR = "rest", "air"
+REST, AIR, RESIDUAL = "rest", "air", "residual"  # names of stems that no part may have
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")
 
 
@@ -55,7 +55,7 @@ def part_of(text: str) -> Part:
     Part(name='bass', expression='freq < 200')
     """
     name, _, expression = text.partition("=")
-    if not _NAME.fullmatch(name) or name.lower() in (REST, AIR):
+    if not _NAME.fullmatch(name) or name.lower() in (REST, AIR, RESIDUAL):
         raise ValueError(f"{name[:60]!r} cannot name a part; write NAME=EXPR, the name of letters and digits")
     check_expression(expression)
     return Part(name, expression)

@@ -332,6 +332,36 @@ def test_stems_and_the_residual_add_up_to_the_recording(invoke, events, tmp_path
     assert abs(whole - rest[:, 0]).max() > 0.01
 
 
+def test_a_residual_from_a_pipe_is_read_once(program, events, tmp_path: Path):
+    residual(tmp_path / "rest.wav")
+    rest = (tmp_path / "rest.wav").read_bytes()
+    done = program("render", events("song.npz"), "--residual", "-", "--stems", "parts", "-q", input=rest)
+    assert done.code == 0, done.err
+    assert soundfile.info(tmp_path / "parts" / "song.residual.wav").frames == 5512
+
+
+def test_what_stems_must_not_be_written_over(invoke, events, church, tmp_path: Path):
+    """Neither the whole nor what is read, not even with `--overwrite`."""
+    events("song.npz")
+    (tmp_path / "parts").mkdir()
+    residual(tmp_path / "parts" / "song.residual.wav")
+    (tmp_path / "ir" / "church.wav").rename(tmp_path / "parts" / "song.high.wav")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+    for args in (
+        ["-o", "parts/song.low.wav", "--part", "low=freq < 500"],
+        ["--residual", "parts/song.residual.wav"],
+        ["--room", "parts/song.high.wav", "--part", "high=freq > 200"],
+    ):
+        result = invoke("render", "song.npz", "--stems", "parts", "--overwrite", *args)
+        assert result.exit_code == 1 and "would be written over, by a stem; name another folder" in result.stderr
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == before
+
+
+def test_a_room_is_not_written_over(invoke, events, church):
+    result = invoke("render", events("song.npz"), "--room", "ir/church.wav", "-o", "ir/church.wav", "--overwrite")
+    assert result.exit_code == 2 and "ir/church.wav: is an input, and would be written over" in result.stderr
+
+
 def test_stems_share_one_gain_and_say_that_they_are_rounded(invoke, events, names, tmp_path: Path):
     events("loud.npz", count=3, level_db=9.0)
     result = invoke("render", "loud.npz", "--stems", "parts", "--by", "event", "--json")

@@ -56,7 +56,19 @@ def test_notes_are_found_where_no_event_has_one():
 
 
 @pytest.mark.parametrize(
-    "text", ["freq < 3", "=freq < 3", "a/b=freq < 3", "..=all", "rest=all", "Air=all", "low=frq < 3", "low=", "low"]
+    "text",
+    [
+        "freq < 3",
+        "=freq < 3",
+        "a/b=freq < 3",
+        "..=all",
+        "rest=all",
+        "Air=all",
+        "residual=all",
+        "low=frq < 3",
+        "low=",
+        "low",
+    ],
 )
 def test_what_is_no_part(text: str):
     with pytest.raises(ValueError):
