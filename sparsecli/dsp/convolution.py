@@ -14,9 +14,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = (
-    1 << 18
-)  # samples; what is held at once is a few blocks, and the response's transform: 8 bytes a sample, doubled
+BLOCK = 1 << 18  # samples: what is held at once are a few blocks, and the transform of the response
 
 Sound = NDArray[np.float32]
 

@@ -58,8 +58,10 @@ def room_response(room: Audio, sample_rate: int, normalize: bool = True) -> Resp
     # a higher one. The energy is that at the room's own rate, so that it does not depend on the rendering's either.
     gain = room.sample_rate / sample_rate / (np.sqrt(energy) if normalize else 1.0)
     lead, lead_out = _lead(room.sample_rate, sample_rate)
-    padded = np.pad(room.samples, ((0, 0), (lead, 0)))
-    heard = np.stack([resample(channel, room.sample_rate, sample_rate) for channel in padded])
+    count = lead_out + math.ceil(room.samples.shape[1] * sample_rate / room.sample_rate)
+    tail = math.ceil(room.sample_rate / sample_rate)  # one sample at the other rate: the last is not rounded away
+    padded = np.pad(room.samples, ((0, 0), (lead, tail)))
+    heard = np.stack([resample(channel, room.sample_rate, sample_rate) for channel in padded])[:, :count]
     return Response(np.asarray(heard * gain, np.float32), lead_out)
 
 

@@ -86,3 +86,13 @@ def test_two_channels_where_either_has_them(channels: int, of_room: int):
 def test_what_is_no_room(samples: np.ndarray, message: str):
     with pytest.raises(SparseError, match=message):
         room_response(Audio(samples.astype(np.float32), RATE, "church.wav"), RATE)
+
+
+@pytest.mark.parametrize("rate", [RATE // 4, 8000, 44100, 96000])
+@pytest.mark.parametrize("samples", [1, 2, 3, 500])
+def test_a_response_however_short_is_whole_at_any_rate(samples: int, rate: int):
+    response = room_response(Audio(np.ones((1, samples), np.float32), RATE), rate, normalize=False)
+    assert response.samples.shape[1] - response.lead == -(-samples * rate // RATE)
+    sound = np.ones((1, 5), np.float32)
+    heard = in_room(sound, sound, response)
+    assert heard.shape[1] >= 5 and heard[0, 0] > 1
