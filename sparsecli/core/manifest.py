@@ -52,6 +52,7 @@ class Model:
     def __post_init__(self) -> None:
         check_name(self.name)
         check_key(self.key)
+        file_name(self.name, self.key)
         if self.bytes < 1:
             raise ValueError("bytes is less than 1")
         if not _SHA256.fullmatch(self.sha256):
@@ -128,10 +129,16 @@ def name_of_key(key: str) -> str:
 def file_name(name: str, key: str) -> str:
     """The file that a model is kept in.
 
+    Raises:
+        ValueError: that is the manifest's own name.
+
     >>> file_name("small", "siam/v2.safetensors")
     'small.safetensors'
     """
-    return name + suffix_of(key)
+    found = name + suffix_of(key)
+    if found.casefold() == MANIFEST:
+        raise ValueError(f"{MANIFEST} is the name of the manifest itself")
+    return found
 
 
 def parse_manifest(data: bytes, subject: str) -> tuple[Model, ...]:
@@ -201,8 +208,10 @@ def _check_type(field: str, value: Any, kinds: tuple[type, ...], subject: str) -
 
 
 def _check_distinct(models: Sequence[Model], subject: str) -> None:
-    seen: set[str] = set()
-    for model in models:
-        if model.name.casefold() in seen:  # which some file systems cannot tell apart
-            raise SparseError(subject, f"lists {model.name} twice")
-        seen.add(model.name.casefold())
+    for field in ("name", "file_name"):
+        seen: set[str] = set()
+        for model in models:
+            text = getattr(model, field)
+            if text.casefold() in seen:  # some file systems cannot tell capitals apart
+                raise SparseError(subject, f"lists {text} twice")
+            seen.add(text.casefold())

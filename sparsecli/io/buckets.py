@@ -258,7 +258,7 @@ def _refusal(place: str, response: dict[str, Any]) -> SparseError:
         if code == "NoSuchBucket":
             return SparseError(place, f"there is no such bucket ({told})", "check --bucket and --endpoint-url")
         return MissingError(place, f"there is no such file ({told})", _CURES[404])
-    if status in (412, 416):
+    if status in (409, 412, 416):  # 409: another writes it at this moment
         return ChangedError(place, f"is not the file that it was ({told})", "try again")
     if 300 <= status < 400:
         cure = "name the bucket's own address with --endpoint-url, or its region with AWS_DEFAULT_REGION"

@@ -116,7 +116,7 @@ def model_named(name: str, models: Sequence[Model] | None, bucket: Bucket, legac
         raise _no_such_name(name, models, bucket)
     try:
         check_key(name)
-        name_of_key(name)
+        file_name(name_of_key(name), name)
     except ValueError as error:
         raise SparseError(name, str(error)) from None
     return name

@@ -463,6 +463,9 @@ def test_hostile_weights_never_get_a_name(fetch: Fetch, s3: S3, tmp_path: Path):
     stream = io.BytesIO()
     torch.save({"w": Hostile()}, stream)
     bucket = s3.new_bucket({"evil_weights.dat": stream.getvalue(), "text_weights.dat": b"no zip file"})
+    assert "models.json is the name of the manifest itself" in only_line(
+        fetch("x/models.json", "--bucket", bucket, "--legacy")
+    )
     result = fetch("evil_weights.dat", "text_weights.dat", "--bucket", bucket, "--legacy")
     assert result.exit_code == 1 and "asks for posix.mkdir, which weights do not need" in result.stderr
     assert "is not a zip file of torch.save" in result.stderr

@@ -56,6 +56,7 @@ def test_it_is_text_that_people_can_read():
         ({"key": "a\x00b"}, "without control characters"),
         ({"key": "a\x1b[31m"}, "without control characters"),
         ({"key": ""}, "is not 1 to 1024 bytes"),
+        ({"name": "Models", "key": "a.json"}, "models.json is the name of the manifest itself"),
         ({"bytes": 0}, "bytes is less than 1"),
         ({"bytes": -1}, "bytes is less than 1"),
         ({"bytes": "12"}, "bytes is not a whole number"),
@@ -99,6 +100,10 @@ def test_every_field_is_needed(field: str):
         (written(models={}), '"models" is not a list'),
         (written(["small"]), "model 1: is not an object"),
         (written(asdict(MODEL), {**asdict(MODEL), "name": "SMALL"}), "lists SMALL twice"),
+        (
+            written({**asdict(MODEL), "name": "a", "key": "b.dat"}, {**asdict(MODEL), "name": "A.dat", "key": "b"}),
+            "lists A.dat twice",
+        ),
     ],
 )
 def test_what_is_no_manifest(data: bytes, cause: str):

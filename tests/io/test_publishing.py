@@ -13,7 +13,7 @@ from sparsecli.core.manifest import MANIFEST, manifest_bytes, parse_manifest
 from sparsecli.io.buckets import Bucket
 from sparsecli.io.publishing import describe_file, files_to_publish, publish
 
-from ..servers import S3
+from ..servers import S3, FaultyProxy, refuse
 
 FACTS = {"kind": "siam", "licence": "MIT", "sample_rate": "22050"}
 
@@ -157,6 +157,15 @@ def test_models_that_others_add_at_the_same_time_are_kept(bucket: Bucket, s3: S3
     meddled.meddle = add_theirs
     publish(meddled, ours, describe_file(ours), overwrite=False)
     assert listed(s3, bucket) == {"ours", "theirs"}
+
+
+def test_a_manifest_that_another_writes_at_this_moment_is_tried_again(proxy: FaultyProxy, s3: S3, signing: None, write):
+    """S3 answers with 409 then, and not with 412."""
+    proxy.harm(f"PUT /{(name := s3.new_bucket())}/{MANIFEST}", refuse(409, "ConditionalRequestConflict"))
+    bucket = Bucket(FetchSettings(s3_bucket=name, endpoint_url=proxy.url, signed=True))
+    path = write("small.safetensors")
+    assert publish(bucket, path, describe_file(path), overwrite=False)
+    assert parse_manifest(s3.read(name, MANIFEST), "") == (describe_file(path),)
 
 
 def test_a_file_that_comes_in_between_is_left_alone(bucket: Bucket, s3: S3, write):
