@@ -182,12 +182,13 @@ def print_json(record: dict[str, Any]) -> None:
 
 
 def print_csv(rows: Sequence[dict[str, Any]], heading: Sequence[str]) -> None:
-    """Rows as CSV on standard output, a line of headings first; lists become words with spaces between them."""
+    """What rows have under the headings, as CSV on standard output; lists become words with spaces between them."""
     lines = io.StringIO()
     table = csv.writer(lines, lineterminator="\n")
     table.writerow(heading)
     for row in rows:
-        table.writerow([" ".join(map(str, cell)) if isinstance(cell, list | tuple) else cell for cell in row.values()])
+        cells = [row[key] for key in heading]
+        table.writerow([" ".join(map(str, cell)) if isinstance(cell, list | tuple) else cell for cell in cells])
     _print(lines.getvalue().removesuffix("\n"))
 
 

@@ -23,11 +23,12 @@ from sparsecli.core.columns import (
 from sparsecli.core.errors import SparseError
 
 from . import options
-from .console import Console, plural, print_csv, print_json, print_table
+from .console import Console, print_json, print_table
 from .interrupts import Interrupts
 from .options import usage_errors
 from .outputs import check_outputs
 from .runner import Record, run_each
+from .tables import COLUMN_TABLE, NOTE_TABLE, ROOM_TABLE, Table
 from .weights import print_weights, weights_record
 
 if TYPE_CHECKING:
@@ -65,10 +66,11 @@ def info_command(
     console = Console(quiet)
     with usage_errors(console):
         options.check_selection("--where", where)
-        _check_tables(inputs or [], columns, notes, rooms, where, as_csv, as_json)
+        _check_meant(inputs or [], columns, notes, rooms, where, legacy)
+        _check_csv(as_csv, columns or notes or rooms, as_json)
         rooms_found = _room_tasks() if rooms else []
     table = COLUMN_TABLE if columns else NOTE_TABLE if notes else ROOM_TABLE if rooms else None
-    with _shown(table, as_csv, as_json) as show:
+    with _shown(table, as_csv, as_json, len(inputs or []) > 1) as show:
         if rooms:
             run_each(room_one, rooms_found, console, show)
         elif columns and not inputs:
@@ -78,56 +80,31 @@ def info_command(
             run_each(info_one, [InfoTask(name, columns, notes, where, legacy) for name in inputs or []], console, show)
 
 
-def _check_tables(
-    inputs: Sequence[str], columns: bool, notes: bool, rooms: bool, where: str | None, as_csv: bool, as_json: bool
+def _check_meant(
+    inputs: Sequence[str], columns: bool, notes: bool, rooms: bool, where: str | None, legacy: bool
 ) -> None:
-    """Raise SparseError for what no run can print."""
+    """Raise SparseError for what no run can tell."""
     if columns and where is not None:
         raise SparseError("--where", "--columns tells of no events", "give one of them")
-    if rooms and (inputs or columns or notes or where is not None):
+    if rooms and (inputs or columns or notes or legacy or where is not None):
         raise SparseError("--rooms", "tells of no events", "give it alone")
     if not (inputs or columns or rooms):
         raise SparseError("", "no events file is named", "name one, - for standard input, or give --columns")
     if columns and notes:
         raise SparseError("--notes", "--columns prints another table", "give one of them")
-    if as_csv and as_json:
-        raise SparseError("--csv", "is beside the point of --json", "give one of them")
-    if as_csv and not (columns or notes or rooms):
-        raise SparseError("--csv", "no table is asked for", "give --notes, --columns or --rooms")
     check_outputs(inputs, [])
 
 
-@dataclass(frozen=True)
-class Table:
-    """How rows are printed that records hold.
-
-    Attributes:
-        rows: of a record, each a mapping.
-        forms: of what people see, by heading: from a row to a text.
-        title: of a record.
-    """
-
-    rows: Callable[[Record], list[Record]]
-    forms: dict[str, Callable[[Record], str]]
-    title: Callable[[Record], str]
-
-    def print(self, records: Sequence[Record]) -> None:
-        """Records for people, under the first one's title."""
-        rows = [[form(row) for form in self.forms.values()] for record in records for row in self.rows(record)]
-        print_table([list(self.forms), *rows], title=self.title(records[0]))
-
-    def print_csv(self, records: Sequence[Record]) -> None:
-        """All rows in full, under one heading; of several files with the file's name first."""
-        rows = [
-            ({"input": record["input"]} if len(records) > 1 and "input" in record else {}) | row
-            for record in records
-            for row in self.rows(record)
-        ]
-        print_csv(rows, heading=list(rows[0]) if rows else list(self.forms))
+def _check_csv(as_csv: bool, has_table: bool, as_json: bool) -> None:
+    """Raise SparseError where `--csv` means nothing."""
+    if as_csv and as_json:
+        raise SparseError("--csv", "is beside the point of --json", "give one of them")
+    if as_csv and not has_table:
+        raise SparseError("--csv", "no table is asked for", "give --notes, --columns or --rooms")
 
 
 @contextlib.contextmanager
-def _shown(table: Table | None, as_csv: bool, as_json: bool) -> Iterator[Callable[[Record], None]]:
+def _shown(table: Table | None, as_csv: bool, as_json: bool, several: bool) -> Iterator[Callable[[Record], None]]:
     """What to do with each record; what belongs into one table is printed at the end, whatever has failed."""
     together: list[Record] = []
     if as_json:
@@ -138,8 +115,10 @@ def _shown(table: Table | None, as_csv: bool, as_json: bool) -> Iterator[Callabl
         try:
             yield together.append
         finally:
-            if together:
-                (table.print_csv if as_csv else table.print)(together)
+            if together and as_csv:
+                table.print_csv(together, several)
+            elif together:
+                table.print(together)
     else:
         yield lambda record: table.print([record])
 
@@ -195,7 +174,7 @@ def info_one(task: InfoTask, console: Console, interrupts: Interrupts) -> Record
             return {"input": task.input, **weights}
         events, size = events_from(source), os.fstat(source.stream.fileno()).st_size
     if task.columns:
-        return _columns(events.header.kind, events.table)
+        return {"input": task.input, **_columns(events.header.kind, events.table)}
     found = len(events)
     if task.where is not None:
         from sparsecli.engine.transforms import keep_selected
@@ -327,49 +306,3 @@ def _range_text(low_high: Sequence[float] | None) -> str:
 def _pairs(values: dict[str, Any]) -> str:
     texts = [f"{key}={value:.5g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items()]
     return ", ".join(texts) or "none"
-
-
-def _text(key: str) -> Callable[[Record], str]:
-    return lambda row: str(row[key])
-
-
-def _number(key: str, form: str) -> Callable[[Record], str]:
-    return lambda row: form.format(row[key])
-
-
-COLUMN_TABLE = Table(
-    rows=lambda record: record["columns"],
-    forms={
-        "column": _text("name"),
-        "unit": _text("unit"),
-        "from": _number("low", "{:g}"),
-        "to": _number("high", "{:g}"),
-        "scale": _text("scale"),
-        "meaning": _text("meaning"),
-    },
-    title=lambda record: f"columns of kind {record['kind']}",
-)
-NOTE_TABLE = Table(
-    rows=lambda record: record["notes"],
-    forms={
-        "note": _text("note"),
-        "name": _text("name"),
-        "midi": _number("midi", "{:.2f}"),
-        "pitch_hz": _number("pitch_hz", "{:.2f}"),
-        "onset_s": _number("onset_s", "{:.3f}"),
-        "end_s": _number("end_s", "{:.3f}"),
-        "level_db": _number("level_db", "{:.1f}"),
-        "atoms": lambda row: str(len(row["ids"])),
-    },
-    title=lambda record: f"{record['input']}: {plural(len(record['notes']), 'note')}",
-)
-ROOM_TABLE = Table(
-    rows=lambda record: [record],
-    forms={
-        "room": _text("name"),
-        "duration_s": _number("duration_s", "{:.2f}"),
-        "sample_rate": _text("sample_rate"),
-        "channels": _text("channels"),
-    },
-    title=lambda record: record["folder"],
-)

@@ -202,12 +202,19 @@ def test_notes_as_csv(invoke, labelled: str):
     both = list(csv.DictReader(invoke("info", labelled, "two.npz", labelled, "--notes", "--csv").stdout.splitlines()))
     assert [row["input"] for row in both] == [labelled] * 4
     empty = invoke("info", "two.npz", "--notes", "--csv")
-    assert empty.exit_code == 0 and empty.stdout.count("\n") == 1
+    assert empty.exit_code == 0 and empty.stdout.split("\n") == [",".join(rows[0]), ""]
+    one_lost = list(csv.DictReader(invoke("info", "lost.npz", labelled, "--notes", "--csv").stdout.splitlines()))
+    assert list(one_lost[0]) == list(both[0])
 
 
-def test_columns_as_csv(invoke):
+def test_columns_as_csv(invoke, events):
+    of_files = list(
+        csv.DictReader(invoke("info", events("a.npz"), events("b.npz"), "--columns", "--csv").stdout.splitlines())
+    )
+    assert {row["input"] for row in of_files} == {"a.npz", "b.npz"}
     rows = list(csv.DictReader(invoke("info", "--columns", "--csv").stdout.splitlines()))
     assert [row["name"] for row in rows] == [column.name for column in columns_of("atoms", 2, ["wet"])]
+    assert list(rows[0])[:3] == ["kind", "name", "unit"] and {row["kind"] for row in rows} == {"atoms"}
 
 
 @pytest.fixture
@@ -251,6 +258,7 @@ def test_a_room_that_cannot_be_read_is_said_and_the_others_are_listed(invoke, ro
     [
         (["--rooms"], "IMPULSE_RESPONSE_PATH: is not set; name the folder of impulse responses in it, or in .env"),
         (["--rooms", "a.npz"], "--rooms: tells of no events; give it alone"),
+        (["--rooms", "--legacy"], "--rooms: tells of no events; give it alone"),
         (["a.npz", "--csv"], "--csv: no table is asked for; give --notes, --columns or --rooms"),
         (["a.npz", "--notes", "--csv", "--json"], "--csv: is beside the point of --json; give one of them"),
     ],
