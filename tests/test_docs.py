@@ -95,7 +95,7 @@ def test_every_table_is_used_and_every_option_is_documented():
     assert used == set(TABLES.TABLES)
     assert (
         set(OPTIONS)
-        == {"fit", "render", "edit", "info", "compare"}
+        == {"fit", "render", "edit", "info", "view", "compare"}
         <= set(re.findall(r"^### (\w+)$", text, re.MULTILINE))
     )
 
@@ -103,7 +103,7 @@ def test_every_table_is_used_and_every_option_is_documented():
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_options_exist(page: Path):
     text = page.read_text()
-    for line in re.findall(r"sparse (?:fit|render|info|compare) [^\n`|#]*", text):
+    for line in re.findall(r"sparse (?:fit|render|info|view|compare) [^\n`|#]*", text):
         words = shlex.split(line.replace("\\", " ").split(";")[0])
         unknown = {word for word in words if word.startswith("--")} - OPTIONS[words[1]] - EVERYWHERE
         assert not unknown, line
@@ -180,6 +180,7 @@ def check_readme(folder: Path, names: dict[str, Any]) -> None:
         "slow.flac",
         "tones.ogg",
         "again.wav",
+        "song.html",
     } <= files
     assert {path.name for path in (folder / "events").iterdir()} == {"song.npz", "slow.npz"}
     slow = sparsecli.read_audio(folder / "slow.flac")
