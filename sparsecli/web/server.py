@@ -128,10 +128,14 @@ def _to_npz(events: Events, request: Request) -> Response:
 
 def _to_midi(events: Events, request: Request) -> Response:
     from ..engine.scores import score_of
+    from ..engine.steps import AUTO, QUALIFIERS, check_tempo
     from ..engine.tempi import find_tempo
     from ..io.midi import write_midi
 
+    tempo = request.query_params.get("tempo", QUALIFIERS["tempo"].default)
+    check_tempo(tempo)
     score = score_of(events)
     if not len(score):
         raise SparseError("", "there are no notes that a MIDI file could hold", "fit with --notes")
-    return Response(write_midi(score, find_tempo(events), bend=True), media_type="audio/midi")
+    tempo_bpm = find_tempo(events) if tempo == AUTO else float(tempo)
+    return Response(write_midi(score, tempo_bpm, bend=True), media_type="audio/midi")

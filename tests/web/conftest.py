@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +72,114 @@ def run_node(tmp_path: Path) -> Callable[..., bytes]:
         return done.stdout
 
     return run
+
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Debian's Chromium with a new, empty profile."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium; apt install chromium")
+    from playwright.sync_api import sync_playwright
+
+    profile = tmp_path_factory.mktemp("profile")
+    with sync_playwright() as driver:
+        context = driver.chromium.launch_persistent_context(
+            profile,
+            executable_path=CHROMIUM,
+            headless=True,
+            args=FLAGS,
+            viewport={"width": 1280, "height": 800},
+            accept_downloads=True,
+        )
+        yield context
+        context.close()
+
+
+def until(page: Any, expression: str, limit_s: float = 60.0) -> None:
+    """Wait until an expression holds; Playwright's own waiting evaluates text in the page, which its policy forbids."""
+    deadline = time.monotonic() + limit_s
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, f"never came true: {expression}"
+        page.wait_for_timeout(20)
+
+
+@pytest.fixture(name="until")
+def until_fixture() -> Callable[..., None]:
+    """Waits until an expression holds in a page."""
+    return until
+
+
+@dataclass
+class Opened:
+    """A page that is open, and what it complained of."""
+
+    page: Any
+    address: str
+    complaints: list[str]
+    requests: list[str]
+
+
+@contextlib.contextmanager
+def serving(make: Callable[[int], Any]) -> Iterator[str]:
+    """Serve an application, made for a port, on a free port of this machine; its address."""
+    import uvicorn
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(make(port), log_level="critical", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{port}/"
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(name="serving")
+def serving_fixture() -> Callable[..., contextlib.AbstractContextManager[str]]:
+    """Serves applications."""
+    return serving
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Callable[[str], Opened]]:
+    """Open an address and wait until the sound is mixed."""
+    pages = []
+
+    def go(address: str) -> Opened:
+        page = browser.new_page()
+        pages.append(page)
+        opened = Opened(page, address, [], [])
+        page.on("console", lambda message: opened.complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+        page.on("request", lambda request: opened.requests.append(request.url))
+        page.goto(address)
+        until(page, "performance.getEntriesByName('mixed').length > 0")
+        return opened
+
+    yield go
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture
+def view(visit: Callable[[str], Opened]) -> Iterator[Callable[..., Opened]]:
+    """Serve a set of events, and its recording if there is one, and open the page."""
+    from sparsecli.web.server import make_app, scene_routes
+    from sparsecli.web.serving import hosts_of
+
+    with contextlib.ExitStack() as stack:
+
+        def go(events: Events, audio: Any = None) -> Opened:
+            config = {"mode": "view", "audio": audio is not None}
+            routes = scene_routes(events, audio)
+            made = stack.enter_context(serving(lambda port: make_app(config, routes, hosts_of("127.0.0.1", port))))
+            return visit(made)
+
+        yield go

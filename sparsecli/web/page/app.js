@@ -107,7 +107,7 @@ class App {
     this.refreshing = true;
     requestAnimationFrame(() => {
       this.refreshing = false;
-      this.panels[this.tab]?.show();
+      this.panels[this.tab]?.show?.();
       const alive = this.session.aliveRows();
       const muted = alive.filter((e) => this.session.table.flags[e] & MUTED).length;
       const parts = [`${alive.length} events`, this.session.selection.size && `${this.session.selection.size} selected`, muted && `${muted} muted`, this.session.solos && `${this.session.solos} solo`];
@@ -310,8 +310,8 @@ class App {
 
   setGrid() {
     const divided = Number(byId("grid").value);
-    const bpm = Math.min(400, Math.max(20, Number(byId("bpm").value) || 120));
-    this.snapTimeS = byId("snap-time").checked ? 60 / bpm / divided : 0;
+    this.bpm = Math.min(400, Math.max(20, Number(byId("bpm").value) || 120));
+    this.snapTimeS = byId("snap-time").checked ? 60 / this.bpm / divided : 0;
     this.snapsPitch = byId("snap-pitch").checked;
     this.stage.marks.gridS = this.snapTimeS;
     this.session.wholeNotes = byId("whole-notes").checked;
@@ -331,7 +331,7 @@ class App {
       byId(`panel-${button.dataset.tab}`).hidden = !own;
     }
     if (name === "run") this.runPanel.show(this.runs.current);
-    else this.panels?.[name].show();
+    else this.panels?.[name]?.show?.();
   }
 
   find() {
@@ -347,7 +347,7 @@ class App {
     document.documentElement.dataset.theme = name;
     this.stage?.retheme();
     if (this.stage) drawMeter(sharpContext(byId("meter")), this.player.meter(), this.stage.theme);
-    this.panels?.[this.tab]?.show();
+    this.panels?.[this.tab]?.show?.();
   }
 
   // Files
@@ -369,7 +369,7 @@ class App {
       } else if (this.config.mode === "file") {
         this.tell(`${kind.toUpperCase()} needs the server: open the events with sparse view, or export JSON.`);
       } else {
-        saveFile(`${stem}.${kind}`, "application/octet-stream", await fromServer(kind, session));
+        saveFile(`${stem}.${kind}`, "application/octet-stream", await fromServer(kind, session, this.bpm));
         this.tell(`${stem}.${kind}${left}`);
       }
     } catch (error) {

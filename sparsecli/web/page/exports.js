@@ -93,9 +93,10 @@ function halfEven(value) {
   return low % 2 ? low + 1 : low;
 }
 
-// A file of the kind "npz" or "mid", which the server makes. Throws an Error whose text says what is wrong.
-export async function fromServer(kind, session) {
-  const answer = await fetch(`export/${kind}`, { method: "POST", body: packScene(heardScene(session)) });
+// A file of the kind "npz" or "mid", which the server makes; notes at `bpm` quarters a minute.
+// Throws an Error whose text says what is wrong.
+export async function fromServer(kind, session, bpm) {
+  const answer = await fetch(`export/${kind}?tempo=${bpm}`, { method: "POST", body: packScene(heardScene(session)) });
   if (!answer.ok) throw new Error((await answer.json()).error);
   return answer.arrayBuffer();
 }

@@ -66,7 +66,7 @@ export class Picture {
   placeChosen(place, count) {
     const { selection, table } = this.session;
     if (selection.size <= MOST_DRAWN / 4) {
-      const glyphs = glyphsOf(table, selection);
+      const glyphs = glyphsOf(table, [...selection]);
       for (let k = 0; k < glyphs.count; k++) place(glyphs, k);
       return;
     }
