@@ -22,10 +22,6 @@ Source = Annotated[str, typer.Argument(metavar="EVENTS", help="Events file; - is
 Original = Annotated[
     str | None, typer.Option("--audio", metavar="ORIGINAL", help="The recording, to compare with and to look at.")
 ]
-Port = Annotated[
-    int | None,
-    options.setting(ViewSettings, "port", "--port", "PORT", "Where to serve; the next free one if it is taken."),
-]
 Host = Annotated[
     str, typer.Option("--host", metavar="HOST", help="Serve to others too, who need the token that is printed.")
 ]
@@ -37,7 +33,7 @@ def view_command(
     context: typer.Context,
     source: Source,
     original: Original = None,
-    port: Port = None,
+    port: options.Port = None,
     host: Host = LOOPBACK,
     html: Html = None,
     no_open: NoOpen = False,

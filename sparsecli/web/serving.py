@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import secrets
 import socket
 from typing import TYPE_CHECKING
@@ -49,7 +50,7 @@ def listen(port: int, host: str = LOOPBACK) -> socket.socket:
             raise SparseError(f"--host {host}", "is no address of this machine") from None
         except OSError as error:
             found.close()
-            if error.errno == 99:  # cannot assign requested address
+            if error.errno == errno.EADDRNOTAVAIL:
                 raise SparseError(f"--host {host}", "is no address of this machine") from None
             continue
         return found

@@ -68,6 +68,7 @@ class App {
     this.setGrid();
     this.describe();
     this.refresh();
+    this.animate();
     return begun;
   }
 
@@ -293,6 +294,11 @@ class App {
 
   hovered(shape, at) {
     if (this.pointer?.drag) return;
+    if (this.under !== (shape?.e ?? null)) {
+      this.under = shape?.e ?? null;
+      this.stage.marks.group = shape ? new Set(this.session.extended([shape.e])) : null;
+      this.stage.redraw();
+    }
     if (shape) {
       const freq = freqOfSlot(this.session.table.row(shape.e), shape.slot);
       const what = shape.slot === MODES ? `noise around ${Math.round(freq)} Hz` : `${pitchName(freq)}, ${freq.toFixed(1)} Hz`;

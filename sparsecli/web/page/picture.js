@@ -1,5 +1,5 @@
 // Events as shapes: a tone is a solid wedge, as thick as loud, from its onset until it has died away; a burst of noise is
-// a hatched box, as high as its band. Which are drawn when there are many, pyramid.js says.
+// a hatched box, within its band the higher the louder. Which are drawn when there are many, pyramid.js says.
 
 import { MODES } from "./columns.js";
 import { FLOOR_DB, peakDelayS } from "./measures.js";
@@ -7,8 +7,9 @@ import { Pyramid } from "./pyramid.js";
 import { MUTED } from "./events.js";
 import { glyphsOf } from "./glyphs.js";
 
-const THICKEST = 11; // pixels from the middle of a wedge to its edge, at full scale
+const THICKEST = 9; // pixels from the middle of a wedge to its edge, at full scale
 const MOST_DRAWN = 6000;
+const MOST_APART = 1200; // glyphs that are drawn one by one
 const BAND_OCTAVES = Math.log2((1 + 1 / 3) / (1 - 1 / 3)); // between one standard deviation under and over the centre
 const SETTLE_MS = 400; // after the last edit, the levels of detail are made anew
 
@@ -56,8 +57,8 @@ export class Picture {
     this.placeChosen(place, count);
     fillWedges(context, groups.toneMuted, theme.muted, 0.35, null);
     fillBoxes(context, groups.noiseMuted, theme.hatchMuted, theme.muted, 0.5);
-    fillBoxes(context, groups.noise, theme.hatch, theme.noise, 0.85);
-    fillWedges(context, groups.tone, theme.tone, 0.88, count < 1200 ? theme.halo : null);
+    fillBoxes(context, groups.noise, theme.hatch, theme.noise, 0.6);
+    fillWedges(context, groups.tone, theme.tone, 0.9, count < MOST_APART ? theme.halo : null);
     fillBoxes(context, groups.noiseChosen, theme.hatchChosen, theme.chosen, 1);
     fillWedges(context, groups.toneChosen, theme.chosen, 1, theme.halo);
   }
@@ -90,7 +91,7 @@ export class Picture {
     }
     const x = view.x(start);
     const x1 = Math.max(view.x(end), x + 3);
-    const half = isNoise ? BAND_OCTAVES / 2 / view.octavesPerPixel : thickness(level);
+    const half = isNoise ? (BAND_OCTAVES / 2 / view.octavesPerPixel) * bandShare(level) : thickness(level);
     const y = view.yOfOctave(octave);
     if (x > view.width || x1 < 0 || y + half < 0 || y - half > view.height) return;
     const row = this.session.table.row(e);
@@ -124,26 +125,42 @@ export function thickness(level) {
   return THICKEST * Math.max(0.07, Math.min(1.2, (level - FLOOR_DB) / -FLOOR_DB)) ** 1.3;
 }
 
+// With a halo each is drawn by itself, the longest at the back, so that they are told apart where they lie on each other;
+// without, all at once, which is much faster.
 function fillWedges(context, shapes, colour, alpha, halo) {
   if (!shapes.length) return;
   context.globalAlpha = alpha;
   context.fillStyle = colour;
-  context.beginPath();
-  for (const { x, x1, y, half, peak } of shapes) {
-    context.moveTo(x, y);
-    context.lineTo(peak, y - half);
-    context.lineTo(x1, y);
-    context.lineTo(peak, y + half);
-    context.closePath();
-  }
   if (halo) {
     context.strokeStyle = halo;
-    context.lineWidth = 1.6;
     context.lineJoin = "round";
-    context.stroke();
+    shapes.sort((a, b) => b.x1 - b.x - (a.x1 - a.x));
+    for (const shape of shapes) {
+      context.beginPath();
+      outlineWedge(context, shape);
+      context.lineWidth = Math.min(1.5, 0.5 + 0.25 * shape.half);
+      context.fill();
+      context.stroke();
+    }
+  } else {
+    context.beginPath();
+    for (const shape of shapes) outlineWedge(context, shape);
+    context.fill();
   }
-  context.fill();
   context.globalAlpha = 1;
+}
+
+function outlineWedge(context, { x, x1, y, half, peak }) {
+  context.moveTo(x, y);
+  context.lineTo(peak, y - half);
+  context.lineTo(x1, y);
+  context.lineTo(peak, y + half);
+  context.closePath();
+}
+
+// The part of a band's height that a burst takes: all of it at full scale, a fifth where it is hardly heard.
+function bandShare(level) {
+  return Math.max(0.2, Math.min(1, (level - FLOOR_DB) / -FLOOR_DB));
 }
 
 function fillBoxes(context, shapes, hatch, colour, alpha) {
@@ -151,7 +168,7 @@ function fillBoxes(context, shapes, hatch, colour, alpha) {
   context.globalAlpha = alpha;
   context.fillStyle = context.createPattern(hatch, "repeat");
   context.strokeStyle = colour;
-  context.lineWidth = 1;
+  context.lineWidth = 0.8;
   context.beginPath();
   for (const { x, x1, y, half } of shapes) {
     const tail = half * 0.25; // it narrows as it dies away

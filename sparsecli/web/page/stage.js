@@ -30,7 +30,7 @@ export class Stage {
       const tiles = new Tiles(header.sample_rate, highHz, () => read(name), (request) => sound.tile(request), () => this.redraw());
       this.layers[name] = { tiles, peaks: new Peaks(() => read(name)) };
     }
-    this.marks = { cursorS: 0, loop: null, band: null, lasso: null, shift: null, gridS: 0 };
+    this.marks = { cursorS: 0, loop: null, band: null, lasso: null, shift: null, gridS: 0, group: null };
     this.frames = []; // milliseconds that the last frames took to draw
     this.theme = readTheme();
     session.addEventListener("change", () => this.redraw());
@@ -160,7 +160,26 @@ export class Stage {
       context.stroke(outline);
       context.setLineDash([]);
     }
+    if (marks.group) this.drawGroup(marks.group);
     this.drawCursor(view.height);
+  }
+
+  // What belongs to the note under the pointer: a line beside its parts, from the lowest to the highest.
+  drawGroup(group) {
+    const parts = this.picture.drawn.filter(({ e }) => group.has(e));
+    if (parts.length < 2) return;
+    const { context, theme } = this;
+    const x = Math.min(...parts.map((shape) => shape.x)) - 5;
+    context.strokeStyle = theme.chosen;
+    context.lineWidth = 1;
+    context.beginPath();
+    context.moveTo(x, Math.min(...parts.map((shape) => shape.y)));
+    context.lineTo(x, Math.max(...parts.map((shape) => shape.y)));
+    for (const { y } of parts) {
+      context.moveTo(x, y);
+      context.lineTo(x + 4, y);
+    }
+    context.stroke();
   }
 
   // The loudest shape of the selection, on which the handles stand; null where too much or nothing is selected.
