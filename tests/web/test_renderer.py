@@ -37,7 +37,11 @@ for (const name of process.argv.slice(2)) {
   if (scene.airFrames) {
     const size = scene.airFrames * 24;
     for (let channel = 0; channel < channels; channel++) {
-      const air = renderChannelAir(scene.header, scene.air.subarray(channel * size, (channel + 1) * size), channel);
+      const levels = scene.air.subarray(channel * size, (channel + 1) * size);
+      const joint = Math.floor(about.samples / 3); // of two stretches, made apart
+      const pieces = [[0, joint], [joint, about.samples]].map((ends) =>
+        renderChannelAir(scene.header, levels, channel, ...ends));
+      const air = pieces.flatMap((piece) => Array.from(piece));
       for (let n = 0; n < air.length; n++) out[channel][n] += air[n];
     }
   }
@@ -130,3 +134,33 @@ process.stdout.write(Buffer.from(packScene(scene)));
         np.testing.assert_array_equal(getattr(back, name), getattr(events, name))
     with pytest.raises(AssertionError):  # the comparison would see one number that differs
         np.testing.assert_array_equal(back.onset_s, events.onset_s + 1e-12)
+
+
+MIX = """
+globalThis.performance ??= { now: () => Date.now() };
+const bytes = fs.readFileSync("a.scene");
+const scene = unpackScene(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
+const seeds = Float64Array.from(Array.from(scene.seed).flatMap((seed) => seedHalves(seed)));
+const some = (from, to) => ({
+  values: scene.rows.slice(from * scene.width, to * scene.width), seeds: seeds.slice(2 * from, 2 * to),
+  count: to - from, width: scene.width,
+});
+let told = 0;
+const heard = Array.from({ length: scene.header.channels }, () => new Float32Array(aboutOf(scene.header).samples));
+const mixer = new Mixer(scene.header, scene.air, scene.airFrames, ({ begin, channels, ticket }) => {
+  channels.forEach((channel, index) => heard[index].set(channel, begin));
+  if (ticket !== null && ++told === 3) process.stdout.write(Buffer.concat(heard.map((x) => Buffer.from(x.buffer))));
+});
+mixer.change(some(0, 0), some(0, 6), true, 0);
+mixer.change(some(0, 3), some(6, 12), false, 1); // while the whole is being mixed: some it has not come to yet
+mixer.change(some(0, 0), some(0, 3), false, 2);
+"""
+
+
+def test_edits_while_the_whole_is_mixed_add_up(run_node, random_events, tmp_path: Path):
+    """Taken out before they were in, put in twice: what is told at the end is the sum of what is meant."""
+    events = random_events(4, channels=2)
+    events = events.take(np.argsort(events.onset_s))
+    (tmp_path / "a.scene").write_bytes(pack_scene(events))
+    found = np.frombuffer(run_node(["mixer.js", *SOUND], MIX), np.float32).reshape(2, -1)
+    assert snr_db(render(events, RenderSettings(device="cpu")).samples, found) > 120

@@ -31,10 +31,10 @@ export function airSeed(seed, channel) {
   return [channel, Number(BigInt.asUintN(32, (BigInt(seed) << 8n) | AIR_SEED))];
 }
 
-// The air of one channel on the noise grid of `rate` Hz.
-// levels: [frames x 24] in dB; seed: halves of the key; samples: length; nyquistHz: of the source.
-export function renderAir(levels, seed, samples, rate, nyquistHz) {
-  const out = new Float64Array(samples);
+// The samples [begin, end) of the air of one channel on the noise grid of `rate` Hz.
+// levels: [frames x 24] in dB; seed: halves of the key; nyquistHz: of the source.
+export function renderAir(levels, seed, begin, end, rate, nyquistHz) {
+  const out = new Float64Array(end - begin);
   const frames = levels.length / BANDS;
   if (!frames || levels.every((level) => level <= SILENT_DB)) return out;
   const top = erbRate(nyquistHz);
@@ -56,8 +56,7 @@ export function renderAir(levels, seed, samples, rate, nyquistHz) {
   const gains = new Float64Array(HOP + 1);
   const now = new Float64Array(BANDS);
   const stretch = new Float64Array(2 * HOP);
-  const hops = Math.ceil(samples / HOP);
-  for (let frame = 0; frame <= hops; frame++) {
+  for (let frame = Math.floor(begin / HOP); frame <= Math.ceil(end / HOP); frame++) {
     // Frame f covers the noise from sample f HOP on, which sounds one hop earlier.
     const place = ((frame * HOP) / rate) * FRAMES_PER_S - 0.5;
     for (let band = 0; band < BANDS; band++) now[band] = between(place, frames, (at) => density[at * BANDS + band]);
@@ -65,8 +64,8 @@ export function renderAir(levels, seed, samples, rate, nyquistHz) {
     whiteNoise(seed[0], seed[1], frame * HOP, stretch);
     for (let n = 0; n < stretch.length; n++) stretch[n] *= window[n];
     filterInPlace(stretch, gains);
-    const start = (frame - 1) * HOP;
-    for (let n = Math.max(0, -start); n < stretch.length && start + n < samples; n++) {
+    const start = (frame - 1) * HOP - begin;
+    for (let n = Math.max(0, -start); n < stretch.length && start + n < out.length; n++) {
       out[start + n] += stretch[n] * window[n];
     }
   }

@@ -4,7 +4,7 @@ import { airSeed, renderAir } from "./air.js";
 import { hasBurst, noiseRate, renderBurst } from "./bursts.js";
 import { PAN } from "./columns.js";
 import { addModes, modesSpan } from "./modes.js";
-import { resampleStretch } from "./resample.js";
+import { filterOf, resampleStretch } from "./resample.js";
 
 // How many samples a recording of a header has.
 export function samplesOf(header) {
@@ -44,11 +44,15 @@ export function renderEvent(row, seedLow, seedHigh, about) {
   return { begin: first, sound };
 }
 
-// The air of one channel at the recording's rate.
-export function renderChannelAir(header, levels, channel) {
-  const about = aboutOf(header);
-  const air = renderAir(levels, airSeed(header.seed ?? 0, channel), about.gridSamples, about.grid, header.sample_rate / 2);
-  return resampleStretch(air, 0, about.grid, about.rate, about.samples).sound;
+// The samples [begin, end) of the air of one channel at the recording's rate.
+export function renderChannelAir(header, levels, channel, begin, end) {
+  const { rate, samples, grid, gridSamples } = aboutOf(header);
+  const margin = rate === grid ? 0 : filterOf(grid, rate).reach + 2; // of the grid, that the samples at the ends hear
+  const from = Math.max(0, Math.floor((begin * grid) / rate) - margin);
+  const to = Math.min(gridSamples, Math.ceil((end * grid) / rate) + margin);
+  const air = renderAir(levels, airSeed(header.seed ?? 0, channel), from, to, grid, header.sample_rate / 2);
+  const found = resampleStretch(air, from, grid, rate, samples);
+  return found.sound.subarray(begin - found.begin, end - found.begin);
 }
 
 // Rate and length of a recording, and of the grid on which its noise is drawn.

@@ -4,6 +4,7 @@ import { LOW_HZ, TILE_COLUMNS, TILE_ROWS, windowsOf } from "./spectrogram.js";
 
 const MIN_HOP = 32; // samples; closer, columns are stretched
 const MOST_TILES = 300;
+const RENEW_MS = 700; // a tile is not made anew more often, however often its sound changes
 const AT_ONCE = 2; // asked of the worker, so that it looks first at what is seen now
 
 export class Tiles {
@@ -40,11 +41,19 @@ export class Tiles {
     this.wanted = [];
     for (let index = first; index <= last; index++) {
       const tile = this.tiles.get(`${hop}/${index}`);
-      if (!tile || tile.stale) this.wanted.push({ hop, index });
+      if (!tile || (tile.stale && performance.now() - tile.made > RENEW_MS)) this.wanted.push({ hop, index });
+      else if (tile.stale) this.later();
       if (tile) this.drawTile(context, view, theme, tile);
       else this.drawCoarser(context, view, theme, hop, index);
     }
     this.fetch();
+  }
+
+  later() {
+    this.timer ??= setTimeout(() => {
+      this.timer = null;
+      this.ready();
+    }, RENEW_MS);
   }
 
   // Until a tile is there, the part of a coarser one that covers it.
@@ -83,6 +92,7 @@ export class Tiles {
       this.ask({ frames: this.framesOf(begin, hop), spec: { rate: this.rate, highHz: this.highHz } }).then((levels) => {
         this.waiting--;
         tile.levels = levels;
+        tile.made = performance.now();
         tile.stale = known?.stale ?? false;
         this.tiles.set(`${hop}/${index}`, tile);
         if (this.tiles.size > MOST_TILES) this.tiles.delete(this.tiles.keys().next().value);
