@@ -1,4 +1,4 @@
-"""How fast the page is: first paint, panning, an edited note heard, the size of one file, and what watching costs a fit.
+"""How fast the page is: first paint, panning, an edit heard, the size of one file, and what watching costs a fit.
 
     python bench/view.py --clips DIR
 

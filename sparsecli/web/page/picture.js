@@ -9,7 +9,7 @@ import { glyphsOf } from "./glyphs.js";
 
 const THICKEST = 9; // pixels from the middle of a wedge to its edge, at full scale
 const MOST_DRAWN = 6000;
-const MOST_APART = 500; // glyphs that are drawn one by one
+const MOST_APART = 900; // glyphs that are drawn one by one
 const BAND_OCTAVES = Math.log2((1 + 1 / 3) / (1 - 1 / 3)); // between one standard deviation under and over the centre
 const SETTLE_MS = 400; // after the last edit, the levels of detail are made anew
 

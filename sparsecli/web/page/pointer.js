@@ -89,6 +89,7 @@ export class Pointer {
   click(drag) {
     const { app } = this;
     if (drag.kind === "event") {
+      if (app.tab === "run") app.setTab("event"); // who takes an event in hand wants to see it
       if (drag.was && !drag.extend) app.session.select(app.session.extended([drag.anchor.e]));
       app.hearSelected();
     } else if (drag.kind === "loop") {

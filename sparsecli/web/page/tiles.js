@@ -5,7 +5,7 @@ import { LOW_HZ, TILE_COLUMNS, TILE_ROWS, windowsOf } from "./spectrogram.js";
 const MIN_HOP = 32; // samples; closer, columns are stretched
 const MOST_TILES = 300;
 const RENEW_MS = 700; // a tile is not made anew more often, however often its sound changes
-const AT_ONCE = 2; // asked of the worker, so that it looks first at what is seen now
+const AT_ONCE = 1; // asked of the worker, so that it looks first at what is seen now
 
 export class Tiles {
   // read(): the sound as { channels, samples }; ask(request): a promise of levels; ready(): called when one has come.
