@@ -8,14 +8,15 @@ Needs Debian's Chromium (apt install chromium) and playwright.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,15 @@ from sparsecli.core.columns import SILENT_DB, columns_of
 from sparsecli.core.events import Events, Header, events_from_columns
 from sparsecli.engine.fitting import Progress, fit
 from sparsecli.engine.settings import FitSettings
+from sparsecli.io.audio import read_audio
 from sparsecli.io.events_file import save_events
 from sparsecli.web.document import whole_document
 from sparsecli.web.monitor import Monitor
 from sparsecli.web.reporting import Reporter
 from sparsecli.web.scene import pack_audio, pack_scene
 from sparsecli.web.serving import listen, port_of
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # so that what is not of the fit's thread is of the reporting one
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -44,7 +48,7 @@ COUNTS = (10_000, 100_000)  # events
 EVENTS_PER_S = 64 / 1.486  # as a fit gives
 FRAMES = 240
 PAN_PIXELS = 4  # a frame
-WATCHED_RUNS = 5
+LONGER_S = 8.0  # of a recording whose fit is watched, beside the clip
 HEAD_PAN = ("events", "song", "seen", "first paint", "frame, median", "frame, 95 %", "drawing, median", "drawing, 95 %")
 
 # Pan there and back, and note the time between frames and what drawing took of it.
@@ -150,34 +154,34 @@ def edit_times(page: Any, events: Events) -> list[float]:
     return [page.evaluate(EDIT, int(row)) for row in np.linspace(0, len(events) - 1, 20)]
 
 
-def watched_times(clip: Audio) -> tuple[list[float], list[float]]:
-    """Seconds of processor time of a fit, unwatched and watched, in turns.
+def share_of_watching(clip: Audio) -> tuple[float, float, float]:
+    """What watching costs the process that fits: seconds of a fit, and shares of them, on its thread and beside it.
 
-    Those of the process that fits, its reporting thread included: on a machine that has other work, the time on the
-    clock says less.
+    All in processor time, since on a machine that has other work the clock says little: first that of the fit's own
+    thread without what it does for the page, then what it does for the page, then the reporting thread's.
     """
-    times: tuple[list[float], list[float]] = ([], [])
     settings = FitSettings(atoms=64)
     monitor = Monitor(21_500)
     about = {"name": clip.name, "device": "cpu", "duration_s": clip.duration_s, "settings": asdict(settings)}
+    spent = 0.0
 
-    def fit_watched() -> None:
-        with Reporter(monitor.place, about, (clip, 1), lambda: None) as reporter:
+    def timed(act: Callable[[], None]) -> None:
+        nonlocal spent
+        began = time.thread_time()
+        act()
+        spent += time.thread_time() - began
 
-            def report(state: Progress) -> bool:
-                reporter.point(state.done_s / state.total_s, atoms=state.atoms, snr_db=state.snr_db)
-                return True
+    def report(state: Progress) -> bool:
+        timed(lambda: reporter.point(state.done_s / state.total_s, atoms=state.atoms, snr_db=state.snr_db))
+        return True
 
-            result = fit(clip, settings, report, on_events=reporter.events_so_far)
-            reporter.end(result.events, result.complete)
-
-    for _ in range(WATCHED_RUNS):
-        for own, work in zip(times, (lambda: fit(clip, settings), fit_watched), strict=True):
-            began = time.process_time()
-            work()
-            own.append(time.process_time() - began)
+    own, all_threads = time.thread_time(), time.process_time()
+    with Reporter(monitor.place, about, (clip, 1), lambda: None) as reporter:
+        result = fit(clip, settings, report, on_events=lambda make: timed(lambda: reporter.events_so_far(make)))
+        timed(lambda: reporter.end(result.events, result.complete))
+    own, all_threads = time.thread_time() - own, time.process_time() - all_threads
     monitor.close()
-    return times
+    return own - spent, spent / (own - spent), (all_threads - own) / (own - spent)
 
 
 def main() -> None:
@@ -208,8 +212,8 @@ def main() -> None:
                         edits = edit_times(page, events)
                     page.close()
         browser.close()
-    alone, watched = watched_times(clip)
-    slower = [w / a - 1 for a, w in zip(alone, watched, strict=True)]
+    longer = read_audio(str(recordings(arguments.clips)[0]), 0.0, LONGER_S)
+    watched = [share_of_watching(audio) for audio in (clip, replace(longer, samples=longer.mono()[None]))]
     write_page(
         __file__,
         arguments,
@@ -221,13 +225,19 @@ def main() -> None:
         "request on.",
         table(HEAD_PAN, rows),
         f"One event transposed in the song of {COUNTS[0]:,} events is in the mix after {statistics.median(edits):.0f} "
-        f"ms (median of {len(edits)}; at most {max(edits):.0f} ms). What plays is cut from the mix up to 190 ms before "
+        f"ms (median of {len(edits)}; at most {max(edits):.0f} ms). What plays is cut from the mix up to 150 ms before "
         "it is due; a moved event is also played by itself at once.",
         f"A page in one file, of the {len(found)} events that a fit of {CLIP_SAMPLES / clip.sample_rate:.2f} s found: "
         f"{' and '.join(f'{size / 1000:.0f} kB {name}' for name, size in sizes.items())}.",
-        f"A fit of the same clip takes {statistics.median(alone):.2f} s of processor time, and with `--monitor` "
-        f"{statistics.median(slower):+.1%} (median of {WATCHED_RUNS} pairs in turns: "
-        f"{', '.join(f'{share:+.1%}' for share in slower)}).",
+        "What watching costs a fit, in processor time of the process that fits, on one thread; the page's server is "
+        "another process of lower priority:",
+        table(
+            ("recording", "fit", "on its own thread", "on the reporting thread"),
+            [
+                [name, f"{seconds:.1f} s", f"{here:.2%}", f"{beside:.2%}"]
+                for name, (seconds, here, beside) in zip(("the clip", f"up to {LONGER_S:g} s"), watched, strict=True)
+            ],
+        ),
     )
 
 

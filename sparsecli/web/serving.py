@@ -6,6 +6,7 @@ import contextlib
 import errno
 import secrets
 import socket
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ..core.errors import SparseError
@@ -21,12 +22,8 @@ _CURE = "pip install 'sparsecli[web]'"
 
 def check_installed(option: str) -> None:
     """Raise SparseError where what serves pages is not installed."""
-    try:
-        import starlette
-        import uvicorn  # noqa: F401
-    except ImportError:
-        raise SparseError(option, _NEEDS, _CURE) from None
-    assert starlette
+    if not (find_spec("starlette") and find_spec("uvicorn")):
+        raise SparseError(option, _NEEDS, _CURE)
 
 
 def listen(port: int, host: str = LOOPBACK) -> socket.socket:

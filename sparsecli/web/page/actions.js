@@ -55,7 +55,7 @@ export function soloSelected(session) {
 }
 
 export function deleteSelected(session) {
-  changeSelected(session, "deleted", (row, flags) => flags | DELETED);
+  changeSelected(session, "deleted", (row, flags) => (flags | DELETED) & ~SOLO); // what is gone silences nothing else
 }
 
 // Copies after the last onset of what is selected, so far on as the grid or the selection's length says.

@@ -2,8 +2,8 @@
 //
 // Sound goes out in short pieces, cut from the mix just before they are due: an edit is heard at the next piece.
 
-const PIECE_S = 0.08;
-const AHEAD_S = 0.16; // pieces are scheduled so far ahead
+const PIECE_S = 0.05;
+const AHEAD_S = 0.12; // pieces are scheduled so far ahead
 const TICK_MS = 30;
 const FADE_S = 0.012; // from one source to the other, and at the ends, so that nothing clicks
 
