@@ -8,7 +8,6 @@ Needs Debian's Chromium (apt install chromium) and playwright.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import statistics
 import subprocess
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from page import CLIP_SAMPLES, loudest_clip, parse_arguments, recordings, table, write_page
 
 from sparsecli.core.audio import Audio
@@ -35,8 +35,6 @@ from sparsecli.web.monitor import Monitor
 from sparsecli.web.reporting import Reporter
 from sparsecli.web.scene import pack_audio, pack_scene
 from sparsecli.web.serving import listen, port_of
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # so that what is not of the fit's thread is of the reporting one
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -160,6 +158,7 @@ def share_of_watching(clip: Audio) -> tuple[float, float, float]:
     All in processor time, since on a machine that has other work the clock says little: first that of the fit's own
     thread without what it does for the page, then what it does for the page, then the reporting thread's.
     """
+    torch.set_num_threads(1)  # so that what is not of the fit's thread is of the reporting one
     settings = FitSettings(atoms=64)
     monitor = Monitor(21_500)
     about = {"name": clip.name, "device": "cpu", "duration_s": clip.duration_s, "settings": asdict(settings)}

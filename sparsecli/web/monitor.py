@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 
 from .serving import address, hosts_of, listen, port_of, serve
-from .settings import LOOPBACK
+from .settings import LOOPBACK, SECRET
 
 NICENESS = 10  # the fit goes first
 POLL_S = 0.5
@@ -37,8 +37,6 @@ class Place:
 
     def tell(self, path: str, data: bytes, media_type: str = "application/json") -> bytes:
         """Send something to the server and return its answer. Raises OSError where it does not answer."""
-        from .runs import SECRET
-
         connection = HTTPConnection(LOOPBACK, self.port, timeout=TIMEOUT_S)
         try:
             connection.request("POST", path, data, {SECRET: self.secret, "Content-Type": media_type})

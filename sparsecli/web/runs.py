@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from .server import TooLarge, body_of
+from .settings import SECRET
 
-SECRET = "x-sparse-secret"  # the header by which a run shows that it is one of ours
 ALIVE_EVERY_S = 5.0  # so that a page that has gone is noticed
 NEWS_EVERY_S = 0.1  # at most
 MAX_RUNS = 1000

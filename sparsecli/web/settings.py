@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 LOOPBACK = "127.0.0.1"
 MAX_PORT = 65535
+SECRET = "x-sparse-secret"  # the header by which a run that is watched shows that it is one of ours
 
 
 @dataclass(frozen=True)
