@@ -23,11 +23,13 @@ if TYPE_CHECKING:
         RenderSettings,
         SparseError,
         compare,
+        edit,
         fit,
         load,
         read_audio,
         render,
         save,
+        select,
         write_audio,
     )
 
@@ -35,7 +37,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Audio", "Comparison", "Events", "FitSettings", "Header", "Quality", "RenderSettings", "SparseError", "__version__",
-    "compare", "fit", "load", "read_audio", "render", "save", "write_audio",
+    "compare", "edit", "fit", "load", "read_audio", "render", "save", "select", "write_audio",
 ]  # fmt: skip
 
 

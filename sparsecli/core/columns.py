@@ -6,6 +6,7 @@ Validation, the header of an events file, help texts, the optimiser's scales and
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,6 +55,7 @@ class Column:
 
     `low` and `high` bound what a file may hold. `scale` is how the number is stepped and compared: `linear`, `log`
     (in ratios) or `angle` (modulo 2 pi). `step` is the rounding step of a quantised file, as `core/grids.py` explains.
+    `default` is what events have that lack the column.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Column:
     scale: Scale
     meaning: str
     step: float = 1.0
+    default: float = 0.0
 
 
 def _mode(slot: int) -> tuple[Column, ...]:
@@ -122,13 +125,25 @@ PAN_COLUMN = Column(
     "pan", "", -1.0, 1.0, "linear", "place between left (-1) and right (1) of all its modes and noise", PAN_STEP
 )
 
+WET_COLUMN = Column(
+    "wet", "", 0.0, 1.0, "linear", "how much of `render --wet` it takes: 0 stays out of the room", default=1.0
+)
+
+OPTIONAL_COLUMNS = {WET_COLUMN.name: WET_COLUMN}  # which an edit may add; they stand last
+
 COLUMNS_OF_KIND: dict[str, tuple[Column, ...]] = {"atoms": ATOM_COLUMNS}
 
 
-def columns_of(kind: str, channels: int) -> tuple[Column, ...]:
-    """The table of a set of events: that of its kind and, where there are two channels, each event's place in them.
+def columns_of(kind: str, channels: int, optional: Collection[str] = ()) -> tuple[Column, ...]:
+    """The table of a set of events: that of its kind, each event's place where there are two channels, and what else.
 
-    >>> len(columns_of("atoms", 1)), columns_of("atoms", 2)[-1].name
-    (16, 'pan')
+    Args:
+        kind: of events.
+        channels: of the recording.
+        optional: names of those of `OPTIONAL_COLUMNS` that there are.
+
+    >>> len(columns_of("atoms", 1)), columns_of("atoms", 2)[-1].name, columns_of("atoms", 1, ["wet"])[-1].name
+    (16, 'pan', 'wet')
     """
-    return COLUMNS_OF_KIND[kind] + ((PAN_COLUMN,) if channels == STEREO else ())
+    further = tuple(column for name, column in OPTIONAL_COLUMNS.items() if name in optional)
+    return COLUMNS_OF_KIND[kind] + ((PAN_COLUMN,) if channels == STEREO else ()) + further

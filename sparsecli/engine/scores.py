@@ -25,6 +25,7 @@ from ..core.columns import (
 from ..core.errors import SparseError
 from ..core.events import Events, Header, make_noise_seeds, notes_of
 from ..core.score import MAX_VELOCITY, MIN_VELOCITY, Score, ScoreNote, in_order
+from .editing import FREQS, MODE_LEVELS
 from .notes import Note, group_notes, note_table
 
 Floats = NDArray[np.float64]
@@ -38,8 +39,8 @@ FIXED_POINT_STEPS = 30  # each leaves at most 0.29 of the error
 MAX_ATOMS = 5_000_000  # of a played score: a gigabyte
 
 _PLACE = {column.name: index - 1 for index, column in enumerate(ATOM_COLUMNS)}  # in `params`
-_FREQS = [_PLACE[f"freq{slot}_hz"] for slot in range(1, MODES_PER_ATOM + 1)]
-_LEVELS = [_PLACE[f"level{slot}_db"] for slot in range(1, MODES_PER_ATOM + 1)]
+_FREQS = [_PLACE[name] for name in FREQS]
+_LEVELS = [_PLACE[name] for name in MODE_LEVELS]
 _PHASES = [_PLACE[f"phase{slot}_rad"] for slot in range(1, MODES_PER_ATOM + 1)]
 _NOISE, _NOISE_FREQ = _PLACE["noise_level_db"], _PLACE[NOISE_FREQ]
 _DECAY, _ATTACK = _PLACE["decay_s"], _PLACE["attack_s"]

@@ -59,7 +59,10 @@ def unpack_scene(data: bytes) -> Events:
     found = about.get("header")
     if not isinstance(found, dict):
         raise SparseError(_FROM_BROWSER, "have no header")
-    header = parse_header(found, _FROM_BROWSER)
+    names = about.get("columns")
+    header = parse_header(found, [{"name": name} for name in names] if isinstance(names, list) else None, _FROM_BROWSER)
+    if names != [column.name for column in header.columns]:
+        raise SparseError(_FROM_BROWSER, "have other columns than their kind")
     expected = shapes(header, parse_counts(about, _FROM_BROWSER))
     place = start + size + -(start + size) % _UNIT
     whole = place + sum(DTYPES[name].itemsize * math.prod(expected[name]) for name in ARRAYS)

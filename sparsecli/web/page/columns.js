@@ -5,7 +5,7 @@ export const ONSET = 0;
 export const ATTACK = 1;
 export const DECAY = 2;
 export const NOISE_LEVEL = 15;
-export const PAN = 16; // of events in two channels alone
+export const PAN = 16; // of events in two channels alone; in one, `wet` may stand there
 export const NOISE_FREQ = 12; // slot 4 holds the centre of the noise too
 
 export function freqColumn(slot) {

@@ -2,7 +2,7 @@
 
 import {
   ATTACK, DECAY, MAX_ATTACK_S, MAX_DECAY_S, MAX_FREQ_HZ, MAX_LEVEL_DB, MAX_ONSET_S, MIN_ATTACK_S, MIN_DECAY_S,
-  MIN_ONSET_S, MODES, NOISE_FREQ, NOISE_LEVEL, ONSET, PAN, freqColumn, levelColumn, phaseColumn,
+  MIN_ONSET_S, MODES, NOISE_FREQ, NOISE_LEVEL, ONSET, freqColumn, levelColumn, phaseColumn,
 } from "./columns.js";
 import { SILENT_DB } from "./envelope.js";
 
@@ -65,11 +65,13 @@ export function perturb(row, octaves) {
 }
 
 // A number typed in, held to what its column allows; a phase is folded into one turn.
-export function setNumber(row, column, value) {
+// name: of the column; where `pan` and `wet` stand depends on the file.
+export function setNumber(row, column, value, name) {
   if (column === ONSET) row[ONSET] = held(value, MIN_ONSET_S, MAX_ONSET_S);
   else if (column === ATTACK) row[ATTACK] = held(value, MIN_ATTACK_S, MAX_ATTACK_S);
   else if (column === DECAY) row[DECAY] = held(value, MIN_DECAY_S, MAX_DECAY_S);
-  else if (column === PAN) row[PAN] = held(value, -1, 1);
+  else if (name === "pan") row[column] = held(value, -1, 1);
+  else if (name === "wet") row[column] = held(value, 0, 1);
   else if (column === NOISE_LEVEL) row[NOISE_LEVEL] = held(value, SILENT_DB, row[NOISE_FREQ] > 0 ? MAX_LEVEL_DB : SILENT_DB);
   else setModeNumber(row, column, value);
 }

@@ -124,7 +124,8 @@ export class EventPanel {
     }
     const column = Number(field.dataset.column);
     const { session } = this.app;
-    session.edit(`${session.scene.columns[column]} = ${value}`, [this.only], (row) => setNumber(row, column, value));
+    const name = session.scene.columns[column];
+    session.edit(`${name} = ${value}`, [this.only], (row) => setNumber(row, column, value, name));
     this.app.hear([this.only]);
   }
 }
