@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from sparsecli.core.columns import SILENT_DB
-from sparsecli.core.events import Events
+from sparsecli.core.events import Events, with_optional
 from sparsecli.dsp.quality import snr_db
 from sparsecli.engine.rendering import render
 from sparsecli.engine.settings import RenderSettings
@@ -134,6 +135,33 @@ process.stdout.write(Buffer.from(packScene(scene)));
         np.testing.assert_array_equal(getattr(back, name), getattr(events, name))
     with pytest.raises(AssertionError):  # the comparison would see one number that differs
         np.testing.assert_array_equal(back.onset_s, events.onset_s + 1e-12)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_shares_of_a_room_are_kept_and_not_heard(run_node, random_events, tmp_path: Path, channels: int):
+    events = with_optional(random_events(5, channels=channels), ["wet"])
+    params = events.params.copy()
+    params[:, events.columns.index("wet") - 1] = np.linspace(0, 1, len(events), dtype=np.float32)
+    events = replace(events, params=params)
+    back = unpack_scene(pack_scene(events))
+    assert back.header == events.header and back.columns[-1] == "wet"
+    np.testing.assert_array_equal(back.params, params)
+    (found,) = js_renderings(run_node, tmp_path, [events])
+    assert snr_db(render(events, RenderSettings(device="cpu")).samples, found) > 120
+
+
+def test_numbers_typed_in_are_held_to_the_limits_of_their_column(run_node):
+    """In one channel `wet` stands where `pan` stands in two."""
+    script = """
+const set = (column, value, name) => {
+  const row = new Float64Array(18);
+  setNumber(row, column, value, name);
+  return row[column];
+};
+const found = [set(16, -2, "pan"), set(16, 2, "pan"), set(16, -2, "wet"), set(17, 2, "wet"), set(17, 0.25, "wet")];
+process.stdout.write(JSON.stringify(found));
+"""
+    assert json.loads(run_node(["edits.js"], script)) == [-1, 1, 0, 1, 0.25]
 
 
 MIX = """

@@ -127,7 +127,8 @@ def test_hostile_scenes_are_refused(events: Events):
     changed = bytearray(whole)
     struct.pack_into("<I", changed, 8, 1 << 30)
     huge = whole.replace(b'"events": 12', b'"events": 99999999')
-    for data in (b"", b"SPRSCENE", whole[:-1], whole + b"\0", bytes(changed), huge, b"X" * 100):
+    other, none = whole.replace(b'"pan"', b'"pin"'), whole.replace(b'"columns"', b'"c0lumns"')
+    for data in (b"", b"SPRSCENE", whole[:-1], whole + b"\0", bytes(changed), huge, other, none, b"X" * 100):
         with pytest.raises(SparseError, match="events from the browser"):
             unpack_scene(data)
     for cut in range(0, len(whole), 97):
