@@ -105,7 +105,7 @@ def test_every_table_is_used_and_every_option_is_documented():
     assert used == set(TABLES.TABLES)
     assert (
         set(OPTIONS)
-        == {"fit", "render", "edit", "fetch-models", "info", "compare"}
+        == {"fit", "render", "edit", "fetch-models", "info", "view", "compare"}
         <= set(re.findall(r"^### ([\w-]+)$", text, re.MULTILINE))
     )
 
@@ -113,7 +113,7 @@ def test_every_table_is_used_and_every_option_is_documented():
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_options_exist(page: Path):
     text = page.read_text()
-    for line in re.findall(r"sparse (?:fit|render|edit|fetch-models|info|compare) [^\n`|#]*", text):
+    for line in re.findall(r"sparse (?:fit|render|edit|fetch-models|info|view|compare) [^\n`|#]*", text):
         words = shlex.split(line.replace("\\", " ").split(";")[0])
         unknown = {word for word in words if word.startswith("--")} - OPTIONS[words[1]] - EVERYWHERE
         assert not unknown, line
@@ -156,7 +156,8 @@ def test_the_make_targets_exist():
 
 def test_pictures_are_small():
     sizes = {path.name: path.stat().st_size for path in (ROOT / "docs" / "images").iterdir()}
-    assert set(sizes) == {"events.png", "atom.png"} and max(sizes.values()) < 250_000
+    assert set(sizes) == {"events.png", "atom.png", "view.png", "view-dark.png", "monitor.png"}
+    assert max(sizes.values()) < 250_000
 
 
 # The examples
@@ -211,6 +212,7 @@ def check_readme(folder: Path, names: dict[str, Any]) -> None:
         "slow.flac",
         "tones.ogg",
         "again.wav",
+        "song.html",
     } <= files
     assert {path.name for path in (folder / "events").iterdir()} == {"song.npz", "slow.npz"}
     slow = sparsecli.read_audio(folder / "slow.flac")

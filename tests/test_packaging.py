@@ -20,7 +20,13 @@ PINS = {
     for name, version in re.findall(r"^([\w.-]+)==([\w.]+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
 }
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-WANTED = [*PROJECT["project"]["dependencies"], *PROJECT["build-system"]["requires"], *EXTRAS["dev"], *EXTRAS["plot"]]
+WANTED = [
+    *PROJECT["project"]["dependencies"],
+    *PROJECT["build-system"]["requires"],
+    *(text for text in EXTRAS["dev"] if not text.startswith("sparsecli[")),  # extras of our own
+    *EXTRAS["plot"],
+    *EXTRAS["web"],
+]
 
 
 @pytest.mark.parametrize("text", WANTED)
@@ -38,6 +44,13 @@ def test_every_package_is_installed():
     found = {"sparsecli", "sparsecli.configs"}
     found |= {f"sparsecli.{path.parent.name}" for path in (ROOT / "sparsecli").glob("*/__init__.py")}
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == found
+
+
+def test_the_page_is_installed():
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["sparsecli.web"]
+    folder = ROOT / "sparsecli" / "web"
+    carried = {path for pattern in patterns for path in folder.glob(pattern)}
+    assert carried == set((folder / "page").iterdir()) and folder / "page" / "index.html" in carried
 
 
 def test_one_version():

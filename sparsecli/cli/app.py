@@ -11,7 +11,7 @@ import typer
 from sparsecli import __version__
 from sparsecli.core.errors import SparseError
 
-from . import compare, edit, fetch_models, fit, info, render
+from . import compare, edit, fetch_models, fit, info, render, view
 from .console import Console
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("edit", no_args_is_help=True, cls=edit.OrderedCommand)(edit.edit_com
 app.command("fetch-models")(fetch_models.fetch_models_command)
 app.command("info", no_args_is_help=True)(info.info_command)
 app.command("compare", no_args_is_help=True)(compare.compare_command)
+app.command("view", no_args_is_help=True)(view.view_command)
 
 
 def _print_version(wanted: bool) -> None:

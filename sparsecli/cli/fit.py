@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from sparsecli.engine.settings import DEFAULT_ATOMS, EFFORTS, FitSettings
+from sparsecli.web.settings import ViewSettings
 
 from . import options
 from .console import Console, Progress, plural, print_json, speed, spoken
@@ -18,6 +19,7 @@ from .interrupts import Interrupts
 from .options import settings_from, usage_errors
 from .outputs import check_extensions, check_outputs, check_writable, make_folder, plan_outputs
 from .runner import Record, run_each
+from .watching import check_installed, monitoring, watched
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from sparsecli.engine import fitting
     from sparsecli.engine.checkpoints import Checkpoint
     from sparsecli.io.events_file import EventsFormat
+    from sparsecli.web.monitor import Place
+    from sparsecli.web.reporting import Reporter
 
 FORMATS = ("npz", "json", "csv")
 EXTENSIONS = (".npz", ".json", ".csv")
@@ -70,6 +74,10 @@ KeepPartial = Annotated[
     bool, typer.Option("--keep-partial", help="After Ctrl-C, write what is found so far (a second one kills).")
 ]
 
+Monitored = Annotated[
+    bool, typer.Option("--monitor", help="Show the fit as it goes in the browser: figures, events and sound.")
+]
+
 
 def fit_command(
     context: typer.Context,
@@ -93,6 +101,8 @@ def fit_command(
     quality: Quality = None,
     resume: Resume = False,
     keep_partial: KeepPartial = False,
+    monitor: Monitored = False,
+    port: options.Port = None,
     overwrite: options.Overwrite = False,
     jobs: options.Jobs = 1,
     as_json: options.Json = False,
@@ -118,13 +128,17 @@ def fit_command(
         options.check_json(as_json, outputs + residuals)
         make_folder(inputs, output)
         make_folder(inputs, residual)
+        view = settings_from(context, ViewSettings, "view", None, None)
+        if monitor:
+            check_installed("--monitor")
     beside: list[str | None] = [*residuals] or [None] * len(inputs)
     chosen, excerpt_s = cast("EventsFormat | None", file_format), (start_s, duration_s)
-    tasks = [
-        FitTask(*places, chosen, settings, excerpt_s, overwrite, resume)
-        for places in zip(inputs, outputs, beside, strict=True)
-    ]
-    run_each(fit_one, tasks, console, print_json if as_json else None, jobs, keep_partial)
+    with monitoring(monitor, view.port, console) as place:
+        tasks = [
+            FitTask(*places, chosen, settings, excerpt_s, overwrite, resume, place)
+            for places in zip(inputs, outputs, beside, strict=True)
+        ]
+        run_each(fit_one, tasks, console, print_json if as_json else None, jobs, keep_partial)
 
 
 @dataclass(frozen=True)
@@ -139,6 +153,7 @@ class FitTask:
     excerpt_s: tuple[float, float | None]
     overwrite: bool
     resume: bool
+    monitor: Place | None
 
 
 def fit_one(task: FitTask, console: Console, interrupts: Interrupts) -> Record:
@@ -155,8 +170,12 @@ def fit_one(task: FitTask, console: Console, interrupts: Interrupts) -> Record:
         console.say(task.input, notice)
     checkpoint = checkpoint_path(task.output)
     resumed = _read_checkpoint(checkpoint) if task.resume else None
-    with console.progress(task.input) as progress:
-        result = fit(audio, task.settings, _reporting(progress, interrupts), _keeping(checkpoint), resumed)
+    with console.progress(task.input) as progress, watched(task, audio, console) as watching:
+        report = _reporting(progress, interrupts, watching)
+        on_events = watching.events_so_far if watching else None
+        result = fit(audio, task.settings, report, _keeping(checkpoint), resumed, on_events)
+        if watching:
+            watching.end(result.events, result.complete)
     save_events(task.output, result.events, overwrite=task.overwrite, file_format=task.file_format, codes=result.codes)
     if task.residual is not None:
         _write_residual(task, audio, result.events)
@@ -167,9 +186,15 @@ def fit_one(task: FitTask, console: Console, interrupts: Interrupts) -> Record:
     return record
 
 
-def _reporting(progress: Progress, interrupts: Interrupts) -> Callable[[fitting.Progress], bool]:
+def _reporting(
+    progress: Progress, interrupts: Interrupts, watching: Reporter | None
+) -> Callable[[fitting.Progress], bool]:
     def report(state: fitting.Progress) -> bool:
         progress.update(state.done_s, state.total_s, f"{state.atoms} atoms, SNR {state.snr_db:.1f} dB")
+        if watching:
+            share = state.done_s / state.total_s if state.total_s else 0.0
+            left = 10 ** (-state.snr_db / 10)  # of the recording's energy
+            watching.point(share, atoms=state.atoms, snr_db=state.snr_db, loss=left)
         return not interrupts.requested
 
     return report

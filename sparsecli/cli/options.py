@@ -15,6 +15,7 @@ from sparsecli.core.errors import SparseError
 from sparsecli.core.settings import build_settings, parse_assignments, read_config, read_environment
 from sparsecli.engine.settings import FitSettings
 from sparsecli.io.atomic import STANDARD
+from sparsecli.web.settings import ViewSettings
 
 from .console import Console
 
@@ -85,6 +86,11 @@ Set = Annotated[
 Device = Annotated[
     str | None,
     setting(FitSettings, "device", "--device", "|".join(choices_of(FitSettings, "device")), "Where to compute."),
+]
+
+Port = Annotated[
+    int | None,
+    setting(ViewSettings, "port", "--port", "PORT", "Where the page is served; the next free one if it is taken."),
 ]
 
 

@@ -35,7 +35,7 @@ from ..synth.air import air_frames
 from ..synth.modes import envelope_peak, support_s
 from .checkpoints import Checkpoint, digest_of, to_checkpoint, to_state
 from .devices import choose_device, one_thread
-from .modal import Atoms
+from .modal import Atoms, join
 from .notes import group_notes
 from .panning import solve_pans
 from .pursuit import most_atoms, pursue
@@ -84,6 +84,7 @@ def fit(
     on_progress: Callable[[Progress], bool] | None = None,
     on_checkpoint: Callable[[Callable[[], Checkpoint]], None] | None = None,
     resume: Checkpoint | None = None,
+    on_events: Callable[[Callable[[], Events]], None] | None = None,
 ) -> FitResult:
     """Fit events to a recording. In two channels each atom has its place; more than two are folded to mono.
 
@@ -93,6 +94,7 @@ def fit(
         on_progress: told how far the fit has come; returning False ends it with what is found so far.
         on_checkpoint: given, after each round, what makes the checkpoint that a later fit may go on from.
         resume: such a checkpoint, of the same recording and settings; the result is the same as without a break.
+        on_events: given, after each round, what makes the events of modes that are found so far.
 
     Raises:
         SparseError: the device is not there, or the checkpoint is of something else.
@@ -103,7 +105,7 @@ def fit(
     spend = spendable(settings, audio.duration_s)
     with one_thread():
         room = _room_for_modes(spend - air_numbers(audio.duration_s, len(source)), len(source))
-        events = _fit_modes(audio, audio.mono(), settings, room, watch, on_checkpoint, resume)
+        events = _fit_modes(audio, audio.mono(), settings, room, watch, on_checkpoint, resume, on_events)
         events = place_atoms(events, source, settings.device)
         events = add_texture(events, source, spend - events.numbers)
         events = replace(events, header=replace(events.header, quality=measure(events, source)))
@@ -180,6 +182,7 @@ def _fit_modes(
     watch: Callable[[int, float], bool],
     on_checkpoint: Callable[[Callable[[], Checkpoint]], None] | None = None,
     resume: Checkpoint | None = None,
+    on_events: Callable[[Callable[[], Events]], None] | None = None,
 ) -> Events:
     """Events of modes alone, for the source `[samples]`, found at twice the bandwidth."""
     rate = fit_rate(audio.sample_rate, settings)
@@ -197,13 +200,18 @@ def _fit_modes(
     )
     belongs_to = digest_of(source, settings) if on_checkpoint or resume else ""
 
+    def found_so_far(atoms: Atoms) -> Events:
+        return to_events(replace(atoms, amp=atoms.amp * peak), rate, header)
+
     def keep(phase: int, state: State) -> None:
         if on_checkpoint:
             on_checkpoint(lambda: to_checkpoint(belongs_to, phase, state))
+        if on_events:
+            on_events(lambda: found_so_far(join(state.atoms)))
 
     start = to_state(resume, belongs_to, centred.device) if resume else None
     atoms = pursue(centred / peak, rate, settings, spend, watch, keep, start)
-    return to_events(replace(atoms, amp=atoms.amp * peak), rate, header)
+    return found_so_far(atoms)
 
 
 def fit_rate(sample_rate: int, settings: FitSettings) -> int:
