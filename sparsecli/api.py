@@ -64,7 +64,7 @@ def render(events: Events, settings: RenderSettings | None = None, **changes: An
     """The sound of a set of events; it may exceed full scale.
 
     Args:
-        events: of kind `atoms`.
+        events: of any kind.
         settings: the defaults where not given: the source's sample rate, pitch and tempo.
         **changes: settings by name, over those of `settings`: `render(events, pitch_shift_semitones=2)`.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sparsecli.core.columns import COLUMNS_OF_KIND, NOISE_FREQ, SILENT_DB, STRETCH_S, Column, columns_of
+from sparsecli.core.columns import KINDS, SILENT_DB, STRETCH_S, Column, columns_of
 from sparsecli.core.errors import SparseError
 
 from . import options
@@ -47,7 +47,7 @@ def info_command(
         if columns and where is not None:
             raise SparseError("--where", "--columns tells of no events", "give one of them")
     if columns and not inputs:
-        for kind in COLUMNS_OF_KIND:
+        for kind in KINDS:
             (print_json if as_json else _print_columns)(_columns(kind, columns_of(kind, channels=2)))
         return
     with usage_errors(console):
@@ -99,8 +99,10 @@ def describe(events: Events) -> Record:
     from sparsecli.engine.notes import note_table
 
     notes = note_table(events)
-    used = events.modes("level_db") > SILENT_DB  # [E, 4]
-    bursts = events.column("noise_level_db") > SILENT_DB  # [E]
+    used = events.modes("level_db") > SILENT_DB  # [E, M]
+    bursts = events.noise_level_db > SILENT_DB  # [E]
+    shared = {name for slot in events.slots for name in slot} | {*events.kind.noise}
+    own = [column for column in events.table if column.name not in shared]
     header = asdict(events.header)
     stretches = max(1.0, events.header.duration_s / STRETCH_S)
     return {
@@ -113,15 +115,12 @@ def describe(events: Events) -> Record:
         "numbers_per_stretch": events.numbers / stretches,
         **header,
         "ranges": {
-            "onset_s": _range(events.onset_s),
-            "attack_s": _range(events.column("attack_s")),
-            "decay_s": _range(events.column("decay_s")),
+            **{column.name: _range(events.column(column.name)) for column in own if column not in events.kind.stereo},
             "freq_hz": _range(events.modes("freq_hz")[used]),
             "level_db": _range(events.modes("level_db")[used]),
             "pitch_hz": _range(np.array([note.pitch_hz for note in notes])),
-            "noise_hz": _range(events.column(NOISE_FREQ)[bursts]),
-            "noise_level_db": _range(events.column("noise_level_db")[bursts]),
-            **({"pan": _range(events.column("pan"))} if "pan" in events.columns else {}),
+            **(_noise_ranges(events, bursts) if events.kind.noise else {}),
+            **{column.name: _range(events.column(column.name)) for column in own if column in events.kind.stereo},
         },
         "air": {
             "channels": events.air.shape[0],
@@ -130,6 +129,11 @@ def describe(events: Events) -> Record:
             "level_db": _range(events.air[events.air > SILENT_DB]),
         },
     }
+
+
+def _noise_ranges(events: Events, bursts: NDArray[np.bool_]) -> Record:
+    names = ("noise_hz", "noise_level_db")
+    return {name: _range(events.column(key)[bursts]) for name, key in zip(names, events.kind.noise, strict=True)}
 
 
 def _range(values: NDArray[np.floating[Any]]) -> list[float] | None:

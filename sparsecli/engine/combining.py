@@ -108,8 +108,18 @@ def _like(events: Events, channels: int, sample_rate: int) -> Events:
     """Events of so many channels at a rate; what was in another number of them goes to all alike."""
     params, header = events.params, replace(events.header, channels=channels, sample_rate=sample_rate)
     if channels == STEREO and events.header.channels != STEREO:
-        params = np.c_[params, np.zeros(len(events), np.float32)]
+        params = np.c_[params, _both_sides(events)]
     return replace(events, header=header, params=params, air=_air_like(events, channels, sample_rate))
+
+
+def _both_sides(events: Events) -> NDArray[np.float32]:
+    """What the further columns of two channels hold for events of one: the same on both sides, the middle."""
+    sides = zip(events.kind.slots, events.kind.stereo_slots, strict=False)
+    same = {right: left for one, other in sides for left, right in zip(one, other, strict=True)}
+    columns = [
+        events.column(same[name.name]) if name.name in same else np.zeros(len(events)) for name in events.kind.stereo
+    ]
+    return np.stack(columns, axis=-1).astype(np.float32)
 
 
 def _joined(sets: tuple[Events, ...] | list[Events]) -> Events:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..core.columns import NEPERS_PER_T60, SILENT_DB
 from ..core.events import Events
 from ..core.quantities import Measured
+from ..core.spans import lasting_s
 
 Floats = NDArray[np.float64]
 
@@ -18,7 +19,7 @@ AUDIBLE_DB = 80.0  # an event ends where all of it is so far under its peak, as 
 
 def loudest_db(events: Events) -> Floats:
     """Level of the loudest mode or burst, `[E]`; -200 where nothing sounds."""
-    return np.asarray(np.maximum(events.modes("level_db").max(-1), events.column("noise_level_db")))
+    return np.asarray(np.maximum(events.modes("level_db").max(-1), events.noise_level_db))
 
 
 def loudest_hz(events: Events) -> Floats:
@@ -27,11 +28,19 @@ def loudest_hz(events: Events) -> Floats:
 
 
 def ends_s(events: Events) -> Floats:
-    """When each event has fallen 80 dB under its peak for good, `[E]`; the onset of what is silent."""
+    """When each event has fallen 80 dB under its peak for good, or its window ends, `[E]`; the onset of silent ones."""
+    return np.asarray(
+        events.onset_s + np.where(loudest_db(events) > SILENT_DB, _HEARD[events.header.kind](events), 0.0)
+    )
+
+
+def _strikes_are_heard(events: Events) -> Floats:
     # E(u) e^{-d u} <= e^{-d u}, which is 80 dB under the peak (2 / (2 + z))^2 (z / (2 + z))^z of docs/atom.md at u.
     decay_s = events.column("decay_s")
     damping = NEPERS_PER_T60 / np.maximum(decay_s, 1e-9)
     z = events.column("attack_s") * damping
     nepers = AUDIBLE_DB * math.log(10) / 20 + 2 * np.log1p(z / 2) + z * np.log1p(2 / z)
-    sounding = (loudest_db(events) > SILENT_DB) & (decay_s > 0)
-    return np.asarray(events.onset_s + np.where(sounding, nepers / damping, 0.0))
+    return np.asarray(np.where(decay_s > 0, nepers / damping, 0.0))
+
+
+_HEARD = {"atoms": _strikes_are_heard, "gabor": lasting_s}

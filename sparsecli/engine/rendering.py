@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,6 +18,7 @@ from ..synth.noise import Bursts, noise_rate, render_bursts
 from .devices import choose_device
 from .settings import RenderSettings
 from .transforms import change_gain, shift_pitch, stretch_time
+from .windows import render_windows
 
 AIR_SEED = 0xA1  # in the upper half of the key of the air's noise, apart from every event's; the channel in the lower
 
@@ -24,7 +27,7 @@ def render(events: Events, settings: RenderSettings | None = None) -> Audio:
     """The sound of a set of events; it may exceed full scale.
 
     Args:
-        events: of kind `atoms`.
+        events: of any kind.
         settings: rate, pitch, time, gain; the source's where not given.
 
     Returns:
@@ -36,12 +39,24 @@ def render(events: Events, settings: RenderSettings | None = None) -> Audio:
     events = shift_pitch(events, settings.pitch_shift_semitones)
     events = change_gain(events, settings.gain_db)
     rate = settings.sample_rate or events.header.sample_rate
-    device = choose_device(settings.device)
     samples = max(1, round(events.header.duration_s * rate)) if events.header.duration_s else 0
+    sound = _RENDERERS[events.header.kind](events, samples, rate, settings)
+    return Audio(samples=sound.astype(np.float32), sample_rate=rate, name=events.header.source_name)
+
+
+def _render_atoms(events: Events, samples: int, rate: int, settings: RenderSettings) -> np.ndarray:
+    """Modes, and the noise where it is wanted, `[channels, samples]`."""
+    device = choose_device(settings.device)
     sound = render_modes(modes_of(events, device), samples, rate, gains=gains_of(events, device)).cpu().numpy()
     if settings.noise:
-        sound = sound + render_noise(events, samples, rate, device)
-    return Audio(samples=sound.astype(np.float32), sample_rate=rate, name=events.header.source_name)
+        return np.asarray(sound + render_noise(events, samples, rate, device))
+    return np.asarray(sound)
+
+
+_RENDERERS: dict[str, Callable[[Events, int, int, RenderSettings], np.ndarray]] = {
+    "atoms": _render_atoms,
+    "gabor": lambda events, samples, rate, settings: render_windows(events, samples, rate),
+}
 
 
 def gains_of(events: Events, device: torch.device) -> Tensor:

@@ -164,7 +164,7 @@ def play(score: Score, voice: Events, *, release_s: float = RELEASE_S, with_air:
 
     Raises:
         SparseError: the score or the voice has no notes, the score lasts longer than a day, or the setting is out of
-            range.
+            range; or the voice is of another kind.
     """
     if not MIN_RELEASE_S <= release_s <= MAX_RELEASE_S:
         raise SparseError("release_s", f"{release_s:g} is not in {MIN_RELEASE_S:g} .. {MAX_RELEASE_S:g} s")
@@ -173,6 +173,8 @@ def play(score: Score, voice: Events, *, release_s: float = RELEASE_S, with_air:
         raise SparseError(score.name or "score", "has no notes to play")
     if not all(0 <= note.onset_s <= note.end_s <= MAX_ONSET_S - MAX_RELEASE_S for note in notes):
         raise SparseError(score.name or "score", "has notes before 0 s or after a day")
+    if voice.header.kind != "atoms":
+        raise SparseError("--voice", f"its events are of kind {voice.header.kind}", "a score needs those of sparse fit")
     events = voice if notes_of(voice) else group_notes(voice)
     source = voice_of(events)
     wanted = _Wanted.of(notes)

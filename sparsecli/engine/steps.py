@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from ..core.columns import KINDS
 from .settings import MAX_GAIN_DB, MAX_PITCH_SHIFT_SEMITONES, MAX_TIME_STRETCH, check_range
 
 WHERE = "where"
 NOTES = "notes"  # said of a `where`: a note of which one event is selected is selected whole
 AUTO = "auto"  # the tempo that is found in the onsets
 DAY_S = 86400.0
+ATOMS = ("atoms",)  # what has decays, attacks, noise and places of its own
 FILE = "FILE"  # the metavar of what names an events file
 
 
@@ -68,9 +70,15 @@ class Qualifier(Asked):
 
 @dataclass(frozen=True)
 class Operation(Asked):
-    """One operation; `qualifiers` are the names of those that it knows."""
+    """One operation.
+
+    Attributes:
+        qualifiers: names of those that it knows.
+        kinds: of events that it can be done to.
+    """
 
     qualifiers: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = tuple(KINDS)
 
     @property
     def takes_file(self) -> bool:
@@ -109,11 +117,11 @@ OPERATIONS: dict[str, Operation] = _by_name(
     Operation("gain", "DB", float, "Louder; softer with a minus.", -_DB, _DB),
     Operation("fade-in", "S", float, "From -60 dB over the first seconds, by onset.", 0.0, DAY_S),
     Operation("fade-out", "S", float, "To -60 dB over the last seconds, by onset.", 0.0, DAY_S),
-    Operation("decay", "R", float, "Decays times a factor; peaks stay as loud.", 1e-3, 1e3),
-    Operation("attack", "R", float, "Attacks times a factor; peaks stay as loud.", 1e-3, 1e3),
+    Operation("decay", "R", float, "Decays times a factor; peaks stay as loud.", 1e-3, 1e3, kinds=ATOMS),
+    Operation("attack", "R", float, "Attacks times a factor; peaks stay as loud.", 1e-3, 1e3, kinds=ATOMS),
     Operation("brightness", "DB", float, "Tilt of levels, in dB an octave about 1 kHz.", -60.0, 60.0),
-    Operation("noise", "DB", float, "Noise of events louder; softer with a minus.", -_DB, _DB),
-    Operation("pan", "PLACE", float, "Place in a set of two channels: -1 left, 1 right.", -1.0, 1.0),
+    Operation("noise", "DB", float, "Noise of events louder; softer with a minus.", -_DB, _DB, kinds=ATOMS),
+    Operation("pan", "PLACE", float, "Place in a set of two channels: -1 left, 1 right.", -1.0, 1.0, kinds=ATOMS),
     Operation("air", "DB", float, "The air louder, whatever is selected; softer with a minus.", -_DB, _DB),
     Operation("mute", "", bool, "Remove."),
     Operation("keep", "", bool, "Remove all else."),
@@ -132,7 +140,10 @@ OPERATIONS: dict[str, Operation] = _by_name(
     Operation("append", FILE, str, "Add the events of a file, after the end."),
     Operation("subtract", FILE, str, "Remove what a file has too."),
     Operation("intersect", FILE, str, "Keep only what a file has too."),
-    Operation("morph", FILE, str, "Towards the events of a file, as far as --amount.", qualifiers=("amount",)),
+    Operation(
+        "morph", FILE, str, "Towards the events of a file, as far as --amount.",
+        qualifiers=("amount",), kinds=ATOMS,
+    ),
 )  # fmt: skip
 
 
