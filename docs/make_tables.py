@@ -19,7 +19,8 @@ import typer
 from sparsecli.cli.app import app
 from sparsecli.core import columns as table
 from sparsecli.core.quantities import DERIVED, SPELLING, UNITS
-from sparsecli.engine.settings import FitSettings, RenderSettings
+from sparsecli.engine.dictionaries import FAMILIES
+from sparsecli.engine.settings import DecomposeSettings, FitSettings, RenderSettings
 from sparsecli.synth import air, noise
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,6 +91,22 @@ def pan() -> str:
     return _rows_of([table.PAN_COLUMN])
 
 
+def gabor() -> str:
+    """The numbers of a windowed wave."""
+    return _rows_of(table.GABOR_COLUMNS)
+
+
+def gabor_right() -> str:
+    """The further numbers of a windowed wave in two channels."""
+    return _rows_of(table.GABOR_RIGHT)
+
+
+def dictionaries() -> str:
+    """Families of atoms."""
+    rows = [[f"`{name}`", ", ".join(map(str, family.windows)), family.told] for name, family in FAMILIES.items()]
+    return markdown(["name", "windows in samples, where none are named", "atoms"], rows)
+
+
 def numbers() -> str:
     """What an atom costs."""
     rows = [
@@ -132,11 +149,15 @@ def units() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "columns": columns,
     "pan": pan,
+    "gabor": gabor,
+    "gabor right": gabor_right,
+    "dictionaries": dictionaries,
     "numbers": numbers,
     "noise": noise_constants,
     "quantities": quantities,
     "units": units,
     "fit settings": lambda: settings(FitSettings),
+    "decompose settings": lambda: settings(DecomposeSettings),
     "render settings": lambda: settings(RenderSettings),
     **{f"{name} synopsis": lambda name=name: synopsis(name) for name in COMMANDS},  # type: ignore[misc]
     **{f"{name} options": lambda name=name: options(name) for name in COMMANDS},  # type: ignore[misc]

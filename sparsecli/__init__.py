@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .api import (
         Audio,
         Comparison,
+        DecomposeSettings,
         Events,
         FitSettings,
         Header,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         RenderSettings,
         SparseError,
         compare,
+        decompose,
         fit,
         load,
         read_audio,
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Audio", "Comparison", "Events", "FitSettings", "Header", "Quality", "RenderSettings", "SparseError", "__version__",
-    "compare", "fit", "load", "read_audio", "render", "save", "write_audio",
+    "Audio", "Comparison", "DecomposeSettings", "Events", "FitSettings", "Header", "Quality", "RenderSettings",
+    "SparseError", "__version__", "compare", "decompose", "fit", "load", "read_audio", "render", "save", "write_audio",
 ]  # fmt: skip
 
 

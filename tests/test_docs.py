@@ -95,7 +95,7 @@ def test_every_table_is_used_and_every_option_is_documented():
     assert used == set(TABLES.TABLES)
     assert (
         set(OPTIONS)
-        == {"fit", "render", "edit", "info", "compare"}
+        == {"fit", "decompose", "render", "edit", "info", "compare"}
         <= set(re.findall(r"^### (\w+)$", text, re.MULTILINE))
     )
 

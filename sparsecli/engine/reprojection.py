@@ -1,10 +1,10 @@
 """What pursuit may do beyond taking the best atom: solve the amplitudes of neighbours anew, or choose atoms again.
 
 - Orthogonal, within a window: after each new atom, the amplitudes of all chosen atoms whose windows meet its own are
-  solved together, so that what is left is orthogonal to all of them (local orthogonal matching pursuit: Mailhe,
-  Gribonval, Bimbot and Vandergheynst, "LocOMP", SPARS 2009).
-- Gradient: one step along the gradient of the same amplitudes, of the best length (local gradient pursuit: Blumensath
-  and Davies 2008; Mailhe et al., ICASSP 2011).
+  solved together, so that what is left is orthogonal to all of them (LocOMP: Mailhe, Gribonval, Bimbot and
+  Vandergheynst, ICASSP 2009).
+- Gradient: one step along the gradient of the same amplitudes, of the best length (gradient pursuit: Blumensath and
+  Davies 2008; the local one: Mailhe et al., Signal Processing 91, 2011).
 - Cyclic: every chosen atom is put back in turn, and the atom that then takes most is taken (Sturm and Christensen,
   "Cyclic matching pursuits with multiscale time-frequency dictionaries", Asilomar 2010).
 """
