@@ -51,7 +51,6 @@ METHODS: dict[str, Callable[[Audio, int], Events]] = {
     "gabor, cyclic": pursue("gabor", "cyclic"),
     "gabor, overlap 16": pursue("gabor", overlap=16),
     "damped": pursue("damped"),
-    "damped, overlap 16": pursue("damped", overlap=16),
     "cosine": pursue("cosine"),
     "gabor+chirp": pursue("gabor+chirp"),
     "gabor+damped": pursue("gabor+damped"),

@@ -19,7 +19,7 @@ def envelope(shape: int, at: Floats) -> Floats:
     """The window of a shape at shares of its duration from 0 to 1, `[n]`; its peak is 1.
 
     A bell is Hann's window, a cosine's the sine window, and a damped one (1 - exp(-x / attack))^2 exp(-d x), the
-    envelope of docs/atom.md, 58 dB down at its end. A sample is 1.
+    envelope of docs/atom.md, 54 dB down at its end. A sample is 1.
 
     >>> envelope(BELL, np.array([0.0, 0.25, 0.5])).round(3).tolist()
     [0.0, 0.5, 1.0]

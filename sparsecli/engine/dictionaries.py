@@ -37,7 +37,8 @@ class Family:
         windows: lengths where the user names none.
         told: one line.
         glides: of its atoms, in steps of 1 / window over the window.
-        overlap: hops a window; None: what the settings say.
+        overlap: hops a window; None: what the settings say, times `crowding`.
+        crowding: of atoms whose place must be met more closely, as a strike's must.
         offset: of its frequencies, in steps.
         phase: of the atom at a frequency in radians a sample, where it is not free.
     """
@@ -47,6 +48,7 @@ class Family:
     told: str
     glides: tuple[float, ...] = (0.0,)
     overlap: int | None = None
+    crowding: int = 1
     offset: float = 0.0
     phase: Callable[[int, Floats], Floats] | None = None
 
@@ -60,7 +62,7 @@ def _cosine_phase(length: int, freqs: Floats) -> Floats:
 FAMILIES: dict[str, Family] = {
     "gabor": Family(BELL, WINDOWS, "bells (Hann windows) at any phase"),
     "chirp": Family(BELL, (1024, 2048, 4096), "bells whose frequency glides", glides=GLIDES),
-    "damped": Family(DAMPED, WINDOWS, "damped sinusoids that fall by 60 dB within their window"),
+    "damped": Family(DAMPED, WINDOWS, "damped sinusoids: struck, and gone by the end of their window", crowding=4),
     "cosine": Family(
         COSINE, WINDOWS, "modified cosines: MDCT bases", overlap=2, offset=0.5, phase=_cosine_phase
     ),
@@ -198,7 +200,7 @@ def _block(name: str, length: int, glide: float, overlap: int, partner: int) -> 
     bins = 1 if length == 1 else length // 2 + (family.offset == 0)
     freqs = (np.arange(bins) + family.offset) / length
     phases = family.phase(length, freqs) if family.phase else None
-    hop = max(1, length // (family.overlap or overlap))
+    hop = max(1, length // (family.overlap or overlap * family.crowding))
     weights = pair_weights(pair_products(window, start, family.offset)[:bins], phases)
     if (
         glide < 0

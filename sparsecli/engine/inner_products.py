@@ -138,6 +138,7 @@ def _pair(one: Block, other: Block, threshold: float) -> tuple[range, _Kept]:
     sums = _windowed_sums(one, other, tau)  # [places times, fine]
     fine = max(one.length, other.length)
     columns = np.arange(-other.length // 2, other.length // 2)  # one period of f_v
+    sizes = np.abs(sums)
     pieces, rows, values = [], [], 0
     for place in range(places):
         for phase in range(phases):
@@ -145,11 +146,10 @@ def _pair(one: Block, other: Block, threshold: float) -> tuple[range, _Kept]:
             d = (phase + one.offset) / one.length - (columns + other.offset) / other.length
             for time in range(len(times)):
                 index = place * len(times) + time
-                k = sums[index, at] * np.exp(-2j * np.pi * d * tau[index])
-                kept = np.flatnonzero(np.abs(k) > threshold) if threshold else np.arange(len(columns))
+                kept = np.flatnonzero(sizes[index, at] > threshold) if threshold else np.arange(len(columns))
                 first, last = (kept[0], kept[-1] + 1) if len(kept) else (0, 0)
                 rows.append((values, columns[first] if len(kept) else 0, last - first))
-                pieces.append(k[first:last])
+                pieces.append(sums[index, at[first:last]] * np.exp(-2j * np.pi * d[first:last] * tau[index]))
                 values += last - first
     return times, _Kept(np.array(rows), np.concatenate(pieces))
 

@@ -21,6 +21,9 @@ from ..core.windows import DAMPED_PEAK, PEAK_AT
 
 Floats = NDArray[np.float64]
 
+# Given to what is compiled, not read by it: compiled code that is kept would hold on to the values that it has seen.
+_STRIKE = (DAMPED_ATTACK, DAMPED_PEAK)
+
 
 @dataclass(frozen=True)
 class Waves:
@@ -54,7 +57,7 @@ def render_gabor(waves: Waves, samples: int, rate: int) -> Floats:
     heard = (waves.freq_hz < rate / 2) & (waves.duration_s > 0) & (waves.shape != CLICK)
     columns = (waves.shape, waves.onset_s, waves.duration_s, waves.freq_hz, waves.chirp_hz_s, PEAK_AT[waves.shape])
     chosen = [np.ascontiguousarray(column[heard]) for column in columns]
-    _add_windows(out, *chosen, np.ascontiguousarray(waves.amplitude[:, heard]), rate)  # type: ignore[call-arg]
+    _add_windows(out, *chosen, np.ascontiguousarray(waves.amplitude[:, heard]), rate, *_STRIKE)  # type: ignore[call-arg]
     return out
 
 
@@ -69,7 +72,7 @@ def render_clicks(onset_s: Floats, amplitude: Floats, samples: int, rate: int) -
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _add_windows(out, shape, onset_s, duration_s, freq_hz, chirp_hz_s, peak_at, amplitude, rate):  # type: ignore[no-untyped-def]
+def _add_windows(out, shape, onset_s, duration_s, freq_hz, chirp_hz_s, peak_at, amplitude, rate, attack, peak):  # type: ignore[no-untyped-def]
     """Add sinusoids to `out` `[channels, samples]`, all factors by recurrences in double precision."""
     channels, samples = out.shape
     for row in range(shape.size):
@@ -86,9 +89,9 @@ def _add_windows(out, shape, onset_s, duration_s, freq_hz, chirp_hz_s, peak_at, 
         z, turn, bent = np.exp(1j * theta), np.exp(1j * rise), np.exp(1j * bend)
         if shape[row] == DAMPED:
             fall, falls = math.exp(-NEPERS_PER_T60 * at), math.exp(-NEPERS_PER_T60 * step)
-            gap, gaps = math.exp(-at / DAMPED_ATTACK), math.exp(-step / DAMPED_ATTACK)
+            gap, gaps = math.exp(-at / attack), math.exp(-step / attack)
             for sample in range(first, last):
-                level = (1 - gap) ** 2 * fall / DAMPED_PEAK
+                level = (1 - gap) ** 2 * fall / peak
                 for channel in range(channels):
                     a = amplitude[channel, row]
                     out[channel, sample] += level * (a.real * z.real - a.imag * z.imag)

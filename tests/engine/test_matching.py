@@ -69,15 +69,15 @@ def state_of(sound: np.ndarray, text: str):
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_amplitudes_solved_together_leave_the_energy_that_is_reckoned(exact: bool):
-    sound = draw_sound(2, 256, channels=2).astype(np.float32)
-    tables, state = state_of(sound, "gabor:32,64+damped:32+cosine:32+dirac")
-    atoms, amplitudes, energies = np.zeros((40, 3), np.int64), np.zeros((40, 2), np.complex128), np.zeros(40)
+    sound = draw_sound(2, 64, channels=2).astype(np.float32)
+    tables, state = state_of(sound, "gabor:32,64+damped:64+cosine:64")
+    atoms, amplitudes, energies = np.zeros((12, 3), np.int64), np.zeros((12, 2), np.complex128), np.zeros(12)
     whole = float((sound.astype(np.float64) ** 2).sum())
     count, left = solve_along(tables, state, whole, 0.0, 0.0, atoms, amplitudes, energies, 0, exact)
-    assert count == 40 == len(np.unique(atoms, axis=0))
+    assert count == 12 == len(np.unique(atoms, axis=0))
     rows = state.base[atoms[:, 0]] + atoms[:, 1] * tables.bins[atoms[:, 0]] + atoms[:, 2]
-    if exact:  # every atom here meets every other one, so that all are solved: what is left is orthogonal to all
-        assert state.energy[rows].max() < 1e-5 * whole
+    if exact:  # of so short a sound all atoms but the faintest pairs meet, and what is left is orthogonal to them
+        assert state.energy[rows].max() < 1e-4 * energies[-1]  # against what the last one took
     from sparsecli.engine.correlations import add_atoms
 
     rest = np.pad(sound.astype(np.float64), ((0, 0), (64, 64)))
