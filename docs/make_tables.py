@@ -18,15 +18,17 @@ import typer
 
 from sparsecli.cli.app import app
 from sparsecli.core import columns as table
+from sparsecli.core.fetch_settings import FetchSettings
+from sparsecli.core.manifest import Model
 from sparsecli.core.quantities import DERIVED, SPELLING, UNITS
 from sparsecli.engine.dictionaries import FAMILIES
-from sparsecli.engine.settings import DecomposeSettings, FitSettings, RenderSettings
+from sparsecli.engine.settings import DecomposeSettings, FitSettings, RenderOptions
 from sparsecli.synth import air, noise
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-_PLACE = re.compile(r"(<!-- table: ([a-z ]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+_PLACE = re.compile(r"(<!-- table: ([a-z -]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
 def markdown(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -44,11 +46,11 @@ def markdown(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def synopsis(command: str) -> str:
     """How a command is called."""
-    arguments = [
-        f"{parameter.metavar}{'...' if parameter.nargs == -1 else ''}"
-        for parameter in COMMANDS[command].params
-        if parameter.param_type_name == "argument"
-    ]
+    arguments = []
+    for parameter in COMMANDS[command].params:
+        if parameter.param_type_name == "argument":
+            name = parameter.metavar if parameter.required else f"[{parameter.metavar}]"
+            arguments.append(name + "..." * (parameter.nargs == -1))
     return f"```text\nsparse {command} {' '.join(arguments)} [OPTIONS]\n```"
 
 
@@ -67,13 +69,16 @@ def options(command: str) -> str:
 
 
 def settings(kind: type[Any]) -> str:
-    """Fields of a settings dataclass, with its own docstring."""
-    meanings = dict(re.findall(r"^    (\w+): (.*(?:\n      .*)*)", inspect.getdoc(kind) or "", re.MULTILINE))
-    rows = [
-        [f"`{entry.name}`", str(entry.default).lower(), " ".join(meanings[entry.name].split())]
-        for entry in dataclasses.fields(kind)
-    ]
+    """Fields of a settings dataclass, with its own docstring and those of what it extends."""
+    meanings = _meanings(kind)
+    rows = [[f"`{entry.name}`", str(entry.default).lower(), meanings[entry.name]] for entry in dataclasses.fields(kind)]
     return markdown(["setting", "default", "meaning"], rows)
+
+
+def _meanings(kind: type[Any]) -> dict[str, str]:
+    told = "\n".join(inspect.getdoc(base) or "" for base in kind.__mro__ if dataclasses.is_dataclass(base))
+    found = re.findall(r"^    (\w+): (.*(?:\n      .*)*)", told, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in found}
 
 
 def columns() -> str:
@@ -105,6 +110,11 @@ def dictionaries() -> str:
     """Families of atoms."""
     rows = [[f"`{name}`", ", ".join(map(str, family.windows)), family.told] for name, family in FAMILIES.items()]
     return markdown(["name", "windows in samples, where none are named", "atoms"], rows)
+
+
+def wet() -> str:
+    """The number that an edit may add."""
+    return _rows_of(table.OPTIONAL_COLUMNS.values())
 
 
 def numbers() -> str:
@@ -146,19 +156,30 @@ def units() -> str:
     return markdown(["written", "for quantities in", "times"], rows)
 
 
+def manifest() -> str:
+    """The fields of a model in a manifest, with the dataclass's own docstring."""
+    meanings = _meanings(Model)
+    names = {"str": "text", "int": "whole number", "int | None": "whole number or null"}
+    rows = [[f"`{entry.name}`", names[str(entry.type)], meanings[entry.name]] for entry in dataclasses.fields(Model)]
+    return markdown(["field", "type", "meaning"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "columns": columns,
     "pan": pan,
     "gabor": gabor,
     "gabor right": gabor_right,
     "dictionaries": dictionaries,
+    "wet": wet,
     "numbers": numbers,
     "noise": noise_constants,
     "quantities": quantities,
     "units": units,
     "fit settings": lambda: settings(FitSettings),
     "decompose settings": lambda: settings(DecomposeSettings),
-    "render settings": lambda: settings(RenderSettings),
+    "render settings": lambda: settings(RenderOptions),
+    "fetch settings": lambda: settings(FetchSettings),
+    "manifest": manifest,
     **{f"{name} synopsis": lambda name=name: synopsis(name) for name in COMMANDS},  # type: ignore[misc]
     **{f"{name} options": lambda name=name: options(name) for name in COMMANDS},  # type: ignore[misc]
 }

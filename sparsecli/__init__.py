@@ -25,11 +25,13 @@ if TYPE_CHECKING:
         SparseError,
         compare,
         decompose,
+        edit,
         fit,
         load,
         read_audio,
         render,
         save,
+        select,
         write_audio,
     )
 
@@ -37,7 +39,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Audio", "Comparison", "DecomposeSettings", "Events", "FitSettings", "Header", "Quality", "RenderSettings",
-    "SparseError", "__version__", "compare", "decompose", "fit", "load", "read_audio", "render", "save", "write_audio",
+    "SparseError", "__version__", "compare", "decompose", "edit", "fit", "load", "read_audio", "render", "save",
+    "select", "write_audio",
 ]  # fmt: skip
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from .core import selection
 from .core.audio import Audio
 from .core.columns import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from .core.errors import SparseError
 from .core.events import Events, Header
 from .core.grids import Codes
 from .dsp.quality import Quality
-from .engine import comparing
+from .engine import comparing, history, steps
 from .engine.comparing import Comparison
 from .engine.settings import DecomposeSettings, FitSettings, RenderSettings
 from .io.audio import read_audio, write_audio
@@ -28,7 +30,8 @@ if TYPE_CHECKING:  # they bring torch or numba, which whoever only reads events 
 
 __all__ = [
     "Audio", "Comparison", "DecomposeSettings", "Events", "FitSettings", "Header", "Quality", "RenderSettings",
-    "SparseError", "compare", "decompose", "fit", "load", "read_audio", "render", "save", "write_audio",
+    "SparseError", "compare", "decompose", "edit", "fit", "load", "read_audio", "render", "save", "select",
+    "write_audio",
 ]  # fmt: skip
 
 
@@ -91,21 +94,99 @@ def decompose(
     return decomposing.decompose(as_audio(recording, sample_rate), chosen, on_progress)
 
 
-def render(events: Events, settings: RenderSettings | None = None, **changes: Any) -> Audio:
+def render(events: Events, settings: RenderSettings | None = None, room: Audio | None = None, **changes: Any) -> Audio:
     """The sound of a set of events; it may exceed full scale.
 
     Args:
         events: of any kind.
         settings: the defaults where not given: the source's sample rate, pitch and tempo.
+        room: an impulse response, e.g. `read_audio("church.wav")`; None: dry.
         **changes: settings by name, over those of `settings`: `render(events, pitch_shift_semitones=2)`.
 
     Raises:
         ValueError: a setting out of range.
         TypeError: no such setting.
+        SparseError: the room has more than two channels or no sound.
     """
     from .engine import rendering
 
-    return rendering.render(events, replace(settings or RenderSettings(), **changes))
+    return rendering.render(events, replace(settings or RenderSettings(), **changes), room)
+
+
+def select(events: Events, expression: str) -> NDArray[np.bool_]:
+    """Which of E events an expression selects (docs/selection.md), a mask `[E]` for `events.take`.
+
+    Raises:
+        ValueError: the expression makes no sense; says where.
+    """
+    return selection.select(events, expression)
+
+
+def edit(events: Events, notes: bool = False, **operations: Any) -> Events:
+    """Events after operations, in the order of the keywords.
+
+    Args:
+        events: what to edit; they are not changed themselves.
+        notes: a note of which one event is selected is selected whole.
+        **operations: those of `sparse edit` by name, with `_` for `-`, and their values; True for those without.
+            `where` selects for the operations behind it, and `merge` and its like take events or the path of some:
+            `edit(events, where="pitch = C4", pitch_shift=2, gain=-3)`. What qualifies them (`tempo`, `times`, ...)
+            may stand anywhere. For one operation twice, edit twice.
+
+    Returns:
+        The events, with what was done at the end of `header.operations`.
+
+    Raises:
+        TypeError: no such operation.
+        ValueError: a value that an operation cannot have, or that these events cannot take.
+        SparseError: a file cannot be read.
+    """
+    given = {name.replace("_", "-"): value for name, value in operations.items()}
+    at_hand = _Loader()
+    qualifiers = {name: given.pop(name) for name in list(given) if name in steps.QUALIFIERS}
+    wanted = [_step(name, at_hand.named(value), qualifiers, notes) for name, value in given.items()]
+    used = {key for step in wanted for key in step.qualifiers}
+    if idle := qualifiers.keys() - used:
+        raise TypeError(f"{', '.join(sorted(idle))} qualifies nothing that is asked for")
+    done = [step for step in wanted if step.value is not False]
+    for step in done:
+        steps.check_step(step)
+    return history.edited(events, [replace(s, value=None) if s.value is True else s for s in done], at_hand)
+
+
+class _Loader:
+    """Events by the name under which a header keeps them: those in memory, else files."""
+
+    def __init__(self) -> None:
+        self._events: dict[str, Events] = {}
+
+    def named(self, value: Any) -> Any:
+        """The name of events, and other values as they are."""
+        if not isinstance(value, Events):
+            return os.fspath(value) if isinstance(value, os.PathLike) else value
+        name = f"{value.header.source_name or 'events'} in memory"
+        while name in self._events:
+            name += ", too"
+        self._events[name] = value
+        return name
+
+    def __call__(self, name: str) -> Events:
+        return self._events[name] if name in self._events else load_events(name)
+
+
+def _step(name: str, value: Any, qualifiers: dict[str, Any], notes: bool) -> steps.Step:
+    """A step of an edit. Raises TypeError where there is no such operation, ValueError for a value of another kind."""
+    if name == steps.WHERE:
+        return steps.Step(name, value, {steps.NOTES: True} if notes else {})
+    if name not in steps.OPERATIONS:
+        near = difflib.get_close_matches(name, [steps.WHERE, *steps.OPERATIONS], n=1, cutoff=0.0)[0]
+        raise TypeError(f"{name.replace('-', '_')} is no operation; the nearest is {near.replace('-', '_')}")
+    operation = steps.OPERATIONS[name]
+    if operation.kind is float and not isinstance(value, bool | str):
+        value = float(value)
+    if not isinstance(value, operation.kind):
+        raise ValueError(f"{name.replace('-', '_')}={value!r} is no {operation.kind.__name__}")
+    return steps.Step(name, value, {key: qualifiers[key] for key in operation.qualifiers if key in qualifiers})
 
 
 def compare(reference: Audio | ArrayLike, estimate: Audio | ArrayLike, sample_rate: int | None = None) -> Comparison:

@@ -102,3 +102,58 @@ def test_recordings_are_written_and_read(tmp_path):
 def test_what_is_no_recording(samples: object, rate: int | None, message: str):
     with pytest.raises(ValueError, match=message):
         sparsecli.compare(samples, samples, rate)
+
+
+def test_an_edit_is_that_of_the_command(result: fitting.FitResult, tmp_path, monkeypatch: pytest.MonkeyPatch):
+    from typer.testing import CliRunner
+
+    from sparsecli.cli.app import app
+
+    monkeypatch.chdir(tmp_path)
+    sparsecli.save("a.npz", result.events)
+    command = ["--gain", "-3", "--where", "freq > 100", "--pitch-shift", "12", "--duplicate", "0.1", "--times", "2"]
+    assert CliRunner().invoke(app, ["edit", "a.npz", "-o", "b.npz", *command]).exit_code == 0
+    by_command = sparsecli.load("b.npz")
+    here = sparsecli.edit(result.events, gain=-3, where="freq > 100", pitch_shift=12, times=2, duplicate=0.1)
+    np.testing.assert_array_equal(here.params, by_command.params)
+    assert here.header.operations == by_command.header.operations
+    merged, by_file = (sparsecli.edit(result.events, merge=other) for other in (here, tmp_path / "b.npz"))
+    np.testing.assert_array_equal(merged.params, by_file.params)
+    assert len(merged) == len(result.events) + len(here)
+    again = sparsecli.edit(here, mute=True)
+    assert len(again) == 0 and len(again.header.operations) == len(here.header.operations) + 2  # where all, mute
+
+
+def test_a_selection_is_a_mask(result: fitting.FitResult):
+    mask = sparsecli.select(result.events, "top 1 by energy")
+    assert mask.sum() == 1 and len(result.events.take(mask)) == 1
+    with pytest.raises(ValueError, match="column 1: found 'frq'"):
+        sparsecli.select(result.events, "frq > 3")
+
+
+@pytest.mark.parametrize(
+    ("operations", "error", "message"),
+    [
+        ({"pitchshift": 2}, TypeError, "pitchshift is no operation; the nearest is pitch_shift"),
+        ({"gain": -600}, ValueError, "--gain -600 is out of range"),
+        ({"gain": "loud"}, ValueError, "gain='loud' is no float"),
+        ({"mute": 1}, ValueError, "mute=1 is no bool"),
+        ({"gain": 1, "times": 2}, TypeError, "times qualifies nothing that is asked for"),
+        ({"where": "frq > 3", "mute": True}, ValueError, "found 'frq'"),
+        ({"merge": "lost.npz"}, sparsecli.SparseError, "lost.npz: no such file"),
+    ],
+)
+def test_an_edit_that_makes_no_sense(result: fitting.FitResult, operations, error, message: str):
+    with pytest.raises(error, match=message):
+        sparsecli.edit(result.events, **operations)
+
+
+def test_what_is_false_is_not_done(result: fitting.FitResult):
+    assert sparsecli.edit(result.events, mute=False) is result.events
+
+
+def test_a_room_is_a_recording(result: fitting.FitResult):
+    room = sparsecli.Audio(np.float32([[0, 0, 1], [0, 1, 0]]), RATE)
+    wet = sparsecli.render(result.events, room=room, wet=1.0).samples
+    dry = sparsecli.render(result.events).samples[0]
+    np.testing.assert_allclose(wet[:, :-2], np.stack([np.r_[0, 0, dry][:-2], np.r_[0, dry][:-1]]), atol=1e-6)

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,8 +24,12 @@ from sparsecli.cli.options import USAGE
 from sparsecli.cli.runner import INTERRUPTED
 from sparsecli.core.columns import SILENT_DB, columns_of
 from sparsecli.core.events import events_from_columns
+from sparsecli.core.manifest import parse_manifest
 from sparsecli.dsp.quality import snr_db
 from sparsecli.dsp.resample import resample
+from sparsecli.io.model_store import local_models
+
+from .servers import S3
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -57,8 +62,13 @@ OPTIONS = {
 
 def blocks(page: Path, *languages: str) -> list[tuple[str, str]]:
     """Fenced blocks that are to be run: language and text."""
-    found = re.finditer(r"^(<!-- not run -->\n)?```(\w+)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
-    return [(block[2], block[3]) for block in found if block[2] in languages and not block[1]]
+    opening = r"^(?:<!-- (not run|needs (?P<program>\w+)) -->\n)?```(?P<language>\w+)\n"
+    found = re.finditer(rf"{opening}(?P<text>.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    return [
+        (block["language"], block["text"])
+        for block in found
+        if block["language"] in languages and (not block[1] or (block["program"] and shutil.which(block["program"])))
+    ]
 
 
 def name_of(page: Path) -> str:
@@ -91,19 +101,19 @@ def test_tables_are_up_to_date(page: Path):
 
 def test_every_table_is_used_and_every_option_is_documented():
     text = "".join(page.read_text() for page in PAGES)
-    used = set(re.findall(r"<!-- table: ([a-z ]+) -->", text))
+    used = set(re.findall(r"<!-- table: ([a-z -]+) -->", text))
     assert used == set(TABLES.TABLES)
     assert (
         set(OPTIONS)
-        == {"fit", "decompose", "render", "edit", "info", "compare"}
-        <= set(re.findall(r"^### (\w+)$", text, re.MULTILINE))
+        == {"fit", "decompose", "render", "edit", "fetch-models", "info", "compare"}
+        <= set(re.findall(r"^### ([\w-]+)$", text, re.MULTILINE))
     )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_options_exist(page: Path):
     text = page.read_text()
-    for line in re.findall(r"sparse (?:fit|render|info|compare) [^\n`|#]*", text):
+    for line in re.findall(r"sparse (?:fit|render|edit|fetch-models|info|compare) [^\n`|#]*", text):
         words = shlex.split(line.replace("\\", " ").split(";")[0])
         unknown = {word for word in words if word.startswith("--")} - OPTIONS[words[1]] - EVERYWHERE
         assert not unknown, line
@@ -153,9 +163,11 @@ def test_pictures_are_small():
 
 
 @pytest.mark.parametrize("page", WITH_EXAMPLES, ids=name_of)
-def test_examples_run(page: Path, folder: Path):
+def test_examples_run(page: Path, folder: Path, request: pytest.FixtureRequest):
     """All blocks of a page in order, in one folder; those in Python share their names."""
     names: dict[str, Any] = {}
+    if page.name == "models.md":
+        request.getfixturevalue("bucket")
     if page.name == "format.md":
         write_known_events(folder)
     for language, text in blocks(page, "sh", "python"):
@@ -166,6 +178,25 @@ def test_examples_run(page: Path, folder: Path):
         else:
             exec(compile(text, f"{page.name}", "exec"), names)
     CHECKS.get(page.name, lambda folder, names: None)(folder, names)
+
+
+@pytest.fixture
+def bucket(s3: S3, signing: None, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A bucket on a server of this machine, which the environment names."""
+    name = s3.new_bucket()
+    for variable, value in {"S3_BUCKET": name, "AWS_ENDPOINT_URL": s3.url, "SPARSE_CACHE": "cache"}.items():
+        monkeypatch.setenv(variable, value)
+    return name
+
+
+def check_models(folder: Path, names: dict[str, Any]) -> None:
+    """The model came through the bucket, and the manifest is as the page shows it but for the SHA-256."""
+    fetched = (folder / "other" / "models" / "tiny.safetensors").read_bytes()
+    assert fetched == (folder / "mine" / "tiny.safetensors").read_bytes()
+    ((_, shown),) = blocks(ROOT / "docs" / "models.md", "json")
+    (model,) = parse_manifest(shown.encode(), "the page")
+    (kept,) = local_models(folder / "other" / "models")
+    assert replace(model, sha256=kept.sha256) == kept
 
 
 def check_readme(folder: Path, names: dict[str, Any]) -> None:
@@ -236,7 +267,35 @@ def check_python(folder: Path, names: dict[str, Any]) -> None:
     assert (names["dull"].modes("level_db")[names["dull"].modes("freq_hz") > 2000] == SILENT_DB).all()
 
 
-CHECKS = {"README.md": check_readme, "format.md": check_format, "python.md": check_python}
+def check_recipes(folder: Path, names: dict[str, Any]) -> None:
+    """There are fifteen, and what they write is what they say."""
+    assert re.findall(r"^### (\d+)\.", (ROOT / "docs" / "recipes.md").read_text(), re.MULTILINE) == [
+        str(number) for number in range(1, 16)
+    ]
+    song, lower = (sparsecli.load(folder / f"{name}.npz") for name in ("song", "lower"))
+    moved = (song.params != lower.params).any(axis=1)
+    assert 0 < moved.sum() < len(song) and len(set(song.note[moved].tolist())) == 1
+    loop = sparsecli.read_audio(folder / "loop.wav").samples
+    assert loop.shape[1] == 2 * round(SONG_S * SONG_RATE)
+    whole = sparsecli.read_audio(folder / "whole.wav").samples
+    stems = [sparsecli.read_audio(path).samples for path in (folder / "stems").iterdir()]
+    np.testing.assert_allclose(sum(stems), whole, rtol=0, atol=1e-6)
+    assert len(sparsecli.load(folder / "cloud.npz")) == 41
+    shared, more = (json.loads(line) for line in (folder / "counts.json").read_text().splitlines())
+    assert shared["events"] == 3 and more["events"] == len(song) - 3 > 0
+    assert (folder / "notes.csv").read_text().startswith("note,onset_s,end_s,pitch_hz,midi,name,level_db,ids\n")
+    assert {path.name for path in folder.glob("thin-*")} == {"thin-lower.npz", "thin-minor.npz"}
+    assert len((folder / "done.jsonl").read_text().splitlines()) == 2
+    assert sparsecli.read_audio(folder / "softer.wav").duration_s == pytest.approx(SONG_S, abs=1e-3)
+
+
+CHECKS = {
+    "README.md": check_readme,
+    "recipes.md": check_recipes,
+    "format.md": check_format,
+    "python.md": check_python,
+    "models.md": check_models,
+}
 
 
 def keys(value: Any, prefix: str = "") -> Iterator[str]:

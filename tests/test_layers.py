@@ -74,7 +74,7 @@ def test_the_words_and_the_files_need_no_torch(module: str):
     [
         ("import sparsecli", {"torch", "numpy"}),
         ("from sparsecli import Events, load, save, compare, read_audio", {"torch", "librosa"}),
-        ("import sparsecli.cli.app", {"torch", "librosa", "numpy"}),
+        ("import sparsecli.cli.app", {"torch", "librosa", "numpy", "boto3", "safetensors"}),
     ],
 )
 def test_what_an_import_brings(statement: str, unwanted: set[str]):

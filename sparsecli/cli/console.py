@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from sparsecli.core.errors import SparseError
@@ -75,48 +77,69 @@ class Console:
         self.stream.write(text)
         self.stream.flush()
 
-    def progress(self, subject: str) -> contextlib.AbstractContextManager[Progress]:
-        """Progress of one input: a bar on a terminal, else lines if they were asked for, else nothing."""
+    def progress(self, subject: str, unit: Unit | None = None) -> contextlib.AbstractContextManager[Progress]:
+        """Progress of one input: a bar on a terminal, else lines if they were asked for, else nothing.
+
+        Args:
+            subject: what goes on.
+            unit: of its amounts; None: seconds of audio.
+        """
         if not self.shows_progress:
             return contextlib.nullcontext(Progress())
         if not self.stream.isatty():
-            return contextlib.nullcontext(_Lines(self, subject))
-        return _bar(subject)
+            return contextlib.nullcontext(_Lines(self, subject, unit or AUDIO))
+        return _bar(subject, unit or AUDIO)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What progress is counted in.
+
+    Attributes:
+        name: behind amounts.
+        size: how many of what is counted make one.
+        rate: a text from what was counted and the seconds that it took.
+    """
+
+    name: str
+    size: float
+    rate: Callable[[float, float], str]
 
 
 class Progress:
     """Progress that nobody sees; the others show it."""
 
-    def update(self, done_s: float, total_s: float, text: str) -> None:
-        """Seconds of audio done of all, and what was reached so far."""
+    def update(self, done: float, total: float, text: str) -> None:
+        """How much is done of all, such as seconds of audio, and what was reached so far."""
 
 
 class _Lines(Progress):
-    def __init__(self, console: Console, subject: str) -> None:
-        self._console, self._subject = console, subject
+    def __init__(self, console: Console, subject: str, unit: Unit) -> None:
+        self._console, self._subject, self._unit = console, subject, unit
         self._started = time.monotonic()
         self._next = self._started
 
-    def update(self, done_s: float, total_s: float, text: str) -> None:
+    def update(self, done: float, total: float, text: str) -> None:
         now = time.monotonic()
         if now < self._next:
             return
         self._next = now + LINES_EVERY_S
-        rate = speed(done_s, now - self._started)
-        self._console.say(self._subject, f"{done_s:.1f} of {total_s:.1f} s done ({rate}), {text}")
+        rate, size = self._unit.rate(done, now - self._started), self._unit.size
+        amounts = f"{done / size:.1f} of {total / size:.1f} {self._unit.name}"
+        self._console.say(self._subject, f"{amounts} done ({rate}), {text}")
 
 
 class _Bar(Progress):
-    def __init__(self, bar: rich.progress.Progress, task: rich.progress.TaskID) -> None:
-        self._bar, self._task, self._started = bar, task, time.monotonic()
+    def __init__(self, bar: rich.progress.Progress, task: rich.progress.TaskID, unit: Unit) -> None:
+        self._bar, self._task, self._unit, self._started = bar, task, unit, time.monotonic()
 
-    def update(self, done_s: float, total_s: float, text: str) -> None:
-        rate = speed(done_s, time.monotonic() - self._started)
-        self._bar.update(self._task, completed=done_s, total=total_s, reached=f"{rate}  {text}")
+    def update(self, done: float, total: float, text: str) -> None:
+        rate = self._unit.rate(done, time.monotonic() - self._started)
+        self._bar.update(self._task, completed=done, total=total, reached=f"{rate}  {text}")
 
 
 @contextlib.contextmanager
-def _bar(subject: str) -> Iterator[Progress]:
+def _bar(subject: str, unit: Unit) -> Iterator[Progress]:
     from rich.console import Console as RichConsole
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
@@ -128,7 +151,7 @@ def _bar(subject: str) -> Iterator[Progress]:
         TimeRemainingColumn(),
     )
     with RichProgress(*columns, console=RichConsole(stderr=True), transient=True) as bar:
-        yield _Bar(bar, bar.add_task(printable(subject), total=None, reached=""))
+        yield _Bar(bar, bar.add_task(printable(subject), total=None, reached=""), unit)
 
 
 def speed(audio_s: float, elapsed_s: float) -> str:
@@ -140,9 +163,33 @@ def speed(audio_s: float, elapsed_s: float) -> str:
     return f"{audio_s / max(elapsed_s, 1e-3):.3g} x real time"
 
 
+def transfer_rate(count: float, elapsed_s: float) -> str:
+    """Bytes for each second, as a text.
+
+    >>> transfer_rate(3e6, 2)
+    '1.5 MB/s'
+    """
+    return f"{count / max(elapsed_s, 1e-3) / 1e6:.3g} MB/s"
+
+
+AUDIO = Unit("s", 1, speed)
+BYTES = Unit("MB", 1e6, transfer_rate)
+
+
 def print_json(record: dict[str, Any]) -> None:
     """One object on one line of standard output. What is not finite becomes null, which JSON can hold."""
     _print(json.dumps(_finite(record), allow_nan=False))
+
+
+def print_csv(rows: Sequence[dict[str, Any]], heading: Sequence[str]) -> None:
+    """What rows have under the headings, as CSV on standard output; lists become words with spaces between them."""
+    lines = io.StringIO()
+    table = csv.writer(lines, lineterminator="\n")
+    table.writerow(heading)
+    for row in rows:
+        cells = [row[key] for key in heading]
+        table.writerow([" ".join(map(str, cell)) if isinstance(cell, list | tuple) else cell for cell in cells])
+    _print(lines.getvalue().removesuffix("\n"))
 
 
 def print_table(rows: Sequence[Sequence[str]], title: str = "") -> None:

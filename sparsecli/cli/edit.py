@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,7 +84,8 @@ def edit_command(
         sources = _sources(inputs or [], score, voice)
         outputs = [] if dry_run else plan_outputs(sources, output, _extension(score is None, file_format))
         to_midi = any(_is_midi(name, file_format) for name in outputs)
-        _check_steps(steps, undo, converts=to_midi or score is not None)
+        converts = score is not None or output is not None or file_format is not None
+        _check_steps(steps, undo, converts)
         _check_qualifiers(steps, given, to_midi)
         tempo = given["tempo"] or QUALIFIERS["tempo"].default
         _say_plainly(check_tempo, tempo)
@@ -291,24 +292,17 @@ def _write_midi(events: Events, task: EditTask) -> None:
 
 
 def _edited(events: Events, task: EditTask, sha256: str) -> Events:
-    """The events after the steps of the task. Figures of quality are those of a recording, and go."""
-    from sparsecli.engine.operations import do
+    """The events after the steps of the task."""
+    from sparsecli.engine.history import edited
     from sparsecli.io.events_file import load_events
 
-    header, steps = events.header, list(task.steps)
-    if not steps:
-        return events
     name = os.path.basename(task.input) if sha256 and task.input != STANDARD else ""
-    if header.operations:
-        name, sha256 = header.edited_name, header.edited_sha256
-        steps = steps if steps[0].name == WHERE else [Step(WHERE, "all"), *steps]
-    after = do(events, steps, load_events)
-    operations = [*header.operations, *(step.as_object() for step in steps)]
-    return _with_past(replace(after, header=replace(after.header, quality={})), operations, name, sha256)
+    return edited(events, task.steps, load_events, name, sha256)
 
 
 def _undone(events: Events, path: str) -> Events:
     """The events as they were before their last operation."""
+    from sparsecli.engine.history import with_past
     from sparsecli.engine.operations import do
 
     header = events.header
@@ -322,13 +316,7 @@ def _undone(events: Events, path: str) -> Events:
         return start
     after = do(start, steps, partial(_load_near, path))
     operations = [step.as_object() for step in steps]
-    after = replace(after, header=replace(after.header, quality={}))
-    return _with_past(after, operations, header.edited_name, header.edited_sha256)
-
-
-def _with_past(events: Events, operations: list[dict[str, Any]], name: str, sha256: str) -> Events:
-    header = replace(events.header, operations=operations, edited_name=name, edited_sha256=sha256)
-    return replace(events, header=header)
+    return with_past(after, operations, header.edited_name, header.edited_sha256)
 
 
 def _load_near(path: str, name: str, sha256: str | None = None) -> Events:

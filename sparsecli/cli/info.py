@@ -1,22 +1,26 @@
-"""`sparse info`: what an events file holds."""
+"""`sparse info`: what an events file or a model's file holds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sparsecli.core.columns import KINDS, SILENT_DB, STRETCH_S, Column, columns_of
+from sparsecli.core.columns import KINDS, OPTIONAL_COLUMNS, SILENT_DB, STEREO, STRETCH_S, Column, columns_of
 from sparsecli.core.errors import SparseError
 
 from . import options
-from .console import Console, plural, print_json, print_table
+from .console import Console, print_json, print_table
 from .interrupts import Interrupts
 from .options import usage_errors
 from .outputs import check_outputs
 from .runner import Record, run_each
+from .tables import COLUMN_TABLE, NOTE_TABLE, ROOM_TABLE, Table
+from .weights import print_weights, weights_record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,38 +31,115 @@ if TYPE_CHECKING:
 
 def info_command(
     inputs: Annotated[
-        list[str] | None, typer.Argument(metavar="IN", help="Events files; - is standard input.", show_default=False)
+        list[str] | None,
+        typer.Argument(metavar="IN", help="Events files, or models; - is standard input.", show_default=False),
     ] = None,
     columns: Annotated[bool, typer.Option("--columns", help="Print what the numbers of an event mean.")] = False,
     notes: Annotated[bool, typer.Option("--notes", help="Print the musical notes, one a line.")] = False,
+    rooms: Annotated[bool, typer.Option("--rooms", help="Print the rooms of render --room.")] = False,
     where: Annotated[str | None, options.selection("--where", "Tell only of the events")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print --notes, --columns or --rooms as CSV.")] = False,
+    legacy: Annotated[
+        bool, typer.Option("--legacy", help="Look into weights of the original project, which are pickled.")
+    ] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Print what events files hold: counts, ranges, source, settings and the quality reached.
 
+    Of a model's file (.safetensors), what it says of itself and its tensors.
+
     --columns prints the table of columns instead; of every kind, in two channels, where no file is named. --notes
     prints the notes that sparse fit --notes has found. --where leaves out all other events, and the air unless the
-    expression names it (docs/selection.md).
+    expression names it (docs/selection.md). --rooms lists the impulse responses in the folder that
+    IMPULSE_RESPONSE_PATH names.
     """
     console = Console(quiet)
     with usage_errors(console):
         options.check_selection("--where", where)
-        if columns and where is not None:
-            raise SparseError("--where", "--columns tells of no events", "give one of them")
-    if columns and not inputs:
-        for kind in KINDS:
-            (print_json if as_json else _print_columns)(_columns(kind, columns_of(kind, channels=2)))
-        return
-    with usage_errors(console):
-        if not inputs:
-            raise SparseError("", "no events file is named", "name one, - for standard input, or give --columns")
-        if columns and notes:
-            raise SparseError("--notes", "--columns prints another table", "give one of them")
-        check_outputs(inputs, [])
-    tasks = [InfoTask(name, columns, notes, where) for name in inputs]
-    show = print_json if as_json else _print_columns if columns else _print_notes if notes else _print_info
-    run_each(info_one, tasks, console, show)
+        _check_meant(inputs or [], columns, notes, rooms, where, legacy)
+        _check_csv(as_csv, columns or notes or rooms, as_json)
+        rooms_found = _room_tasks() if rooms else []
+    table = COLUMN_TABLE if columns else NOTE_TABLE if notes else ROOM_TABLE if rooms else None
+    with _shown(table, as_csv, as_json, len(inputs or []) > 1) as show:
+        if rooms:
+            run_each(room_one, rooms_found, console, show)
+        elif columns and not inputs:
+            for kind in KINDS:
+                show(_columns(kind, columns_of(kind, STEREO, OPTIONAL_COLUMNS)))
+        else:
+            run_each(info_one, [InfoTask(name, columns, notes, where, legacy) for name in inputs or []], console, show)
+
+
+def _check_meant(
+    inputs: Sequence[str], columns: bool, notes: bool, rooms: bool, where: str | None, legacy: bool
+) -> None:
+    """Raise SparseError for what no run can tell."""
+    if columns and where is not None:
+        raise SparseError("--where", "--columns tells of no events", "give one of them")
+    if rooms and (inputs or columns or notes or legacy or where is not None):
+        raise SparseError("--rooms", "tells of no events", "give it alone")
+    if not (inputs or columns or rooms):
+        raise SparseError("", "no events file is named", "name one, - for standard input, or give --columns")
+    if columns and notes:
+        raise SparseError("--notes", "--columns prints another table", "give one of them")
+    check_outputs(inputs, [])
+
+
+def _check_csv(as_csv: bool, has_table: bool, as_json: bool) -> None:
+    """Raise SparseError where `--csv` means nothing."""
+    if as_csv and as_json:
+        raise SparseError("--csv", "is beside the point of --json", "give one of them")
+    if as_csv and not has_table:
+        raise SparseError("--csv", "no table is asked for", "give --notes, --columns or --rooms")
+
+
+@contextlib.contextmanager
+def _shown(table: Table | None, as_csv: bool, as_json: bool, several: bool) -> Iterator[Callable[[Record], None]]:
+    """What to do with each record; what belongs into one table is printed at the end, whatever has failed."""
+    together: list[Record] = []
+    if as_json:
+        yield print_json
+    elif table is None:
+        yield _print_any
+    elif as_csv or table is ROOM_TABLE:
+        try:
+            yield together.append
+        finally:
+            if together and as_csv:
+                table.print_csv(together, several)
+            elif together:
+                table.print(together)
+    else:
+        yield lambda record: table.print([record])
+
+
+@dataclass(frozen=True)
+class RoomTask:
+    """A room in a folder."""
+
+    folder: str
+    input: str
+
+
+def _room_tasks() -> list[RoomTask]:
+    """All rooms in the folder that the environment names. Raises SparseError where there is none."""
+    from sparsecli.core.settings import read_environment
+    from sparsecli.engine.settings import RenderOptions
+    from sparsecli.io.rooms import room_names
+
+    folder = read_environment(RenderOptions).get("impulse_response_path", "")
+    tasks = [RoomTask(folder, name) for name in room_names(folder)]
+    if not tasks:
+        raise SparseError(folder, "holds no recordings", "put impulse responses there")
+    return tasks
+
+
+def room_one(task: RoomTask, console: Console, interrupts: Interrupts) -> Record:
+    """What a room's file says of itself."""
+    from sparsecli.io.rooms import describe_room
+
+    return asdict(describe_room(task.folder, task.input)) | {"folder": task.folder}
 
 
 @dataclass(frozen=True)
@@ -69,15 +150,22 @@ class InfoTask:
     columns: bool
     notes: bool
     where: str | None
+    legacy: bool = False
 
 
 def info_one(task: InfoTask, console: Console, interrupts: Interrupts) -> Record:
     """Read one file; returns what `--json` prints."""
-    from sparsecli.io.events_file import load_events_and_size
+    from sparsecli.io.events_file import events_from
+    from sparsecli.io.source import open_source
 
-    events, size = load_events_and_size(task.input)
+    with open_source(task.input) as source:
+        weights = weights_record(source, task.legacy, console)
+        if weights is not None:
+            _check_of_weights(task)
+            return {"input": task.input, **weights}
+        events, size = events_from(source), os.fstat(source.stream.fileno()).st_size
     if task.columns:
-        return _columns(events.header.kind, events.table)
+        return {"input": task.input, **_columns(events.header.kind, events.table)}
     found = len(events)
     if task.where is not None:
         from sparsecli.engine.transforms import keep_selected
@@ -92,6 +180,13 @@ def info_one(task: InfoTask, console: Console, interrupts: Interrupts) -> Record
     return {"input": task.input, "bytes": size, "kbit_s": kbit_s, **selection, **describe(events)}
 
 
+def _check_of_weights(task: InfoTask) -> None:
+    asked = [("--columns", task.columns), ("--notes", task.notes), ("--where", task.where is not None)]
+    for option, is_asked in asked:
+        if is_asked:
+            raise SparseError(task.input, f"holds weights, and no events for {option} to tell of", "leave it out")
+
+
 def describe(events: Events) -> Record:
     """Counts, ranges and header of events, in numbers that JSON can hold. A range is None where nothing is in it."""
     import numpy as np
@@ -103,7 +198,9 @@ def describe(events: Events) -> Record:
     bursts = events.noise_level_db > SILENT_DB  # [E]
     shared = {name for slot in events.slots for name in slot} | {*events.kind.noise}
     own = [column for column in events.table if column.name not in shared]
+    last = (*events.kind.stereo, *OPTIONAL_COLUMNS.values())
     header = asdict(events.header)
+    del header["optional"]  # seen in the ranges
     stretches = max(1.0, events.header.duration_s / STRETCH_S)
     return {
         "kind": header.pop("kind"),
@@ -115,12 +212,12 @@ def describe(events: Events) -> Record:
         "numbers_per_stretch": events.numbers / stretches,
         **header,
         "ranges": {
-            **{column.name: _range(events.column(column.name)) for column in own if column not in events.kind.stereo},
+            **{column.name: _range(events.column(column.name)) for column in own if column not in last},
             "freq_hz": _range(events.modes("freq_hz")[used]),
             "level_db": _range(events.modes("level_db")[used]),
             "pitch_hz": _range(np.array([note.pitch_hz for note in notes])),
             **(_noise_ranges(events, bursts) if events.kind.noise else {}),
-            **{column.name: _range(events.column(column.name)) for column in own if column in events.kind.stereo},
+            **{column.name: _range(events.column(column.name)) for column in own if column in last},
         },
         "air": {
             "channels": events.air.shape[0],
@@ -144,13 +241,8 @@ def _columns(kind: str, table: Sequence[Column]) -> Record:
     return {"kind": kind, "columns": [asdict(column) for column in table]}
 
 
-def _print_columns(record: Record) -> None:
-    heading = ("column", "unit", "from", "to", "scale", "meaning")
-    keys = ("name", "unit", "low", "high", "scale", "meaning")
-    rows = [
-        [f"{column[key]:g}" if key in ("low", "high") else column[key] for key in keys] for column in record["columns"]
-    ]
-    print_table([heading, *rows], title=f"columns of kind {record['kind']}")
+def _print_any(record: Record) -> None:
+    (print_weights if "tensors" in record else _print_info)(record)
 
 
 def _print_info(record: Record) -> None:
@@ -192,20 +284,6 @@ def _file_text(record: Record) -> str:
         f"{quality['snr_lost_db']:.2f} dB of SNR lost" if "snr_lost_db" in quality else "",
     ]
     return ", ".join(filter(None, parts))
-
-
-def _print_notes(record: Record) -> None:
-    heading = ("note", "name", "midi", "pitch_hz", "onset_s", "end_s", "level_db", "atoms")
-    rows = [
-        [
-            str(note["note"]),
-            note["name"],
-            *(f"{note[key]:.{digits}f}" for key, digits in zip(heading[2:7], (2, 2, 3, 3, 1), strict=True)),
-            str(len(note["ids"])),
-        ]
-        for note in record["notes"]
-    ]
-    print_table([heading, *rows], title=f"{record['input']}: {plural(len(rows), 'note')}")
 
 
 def _notes_text(record: Record) -> str:

@@ -7,8 +7,10 @@ import functools
 import io
 import multiprocessing
 import os
+import queue
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -25,6 +27,7 @@ from .console import Console, spoken
 from .interrupts import Interrupts
 
 INTERRUPTED = 130  # as the shell counts a program ended by Ctrl-C
+LEAVE_S = 3.0  # that threads have to end after Ctrl-C
 Record = dict[str, Any]
 
 
@@ -34,6 +37,13 @@ class Task(Protocol):
     @property
     def input(self) -> str:
         """The input as the user wrote it."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """A task that is no more than a name."""
+
+    input: str
 
 
 T = TypeVar("T", bound=Task)
@@ -60,6 +70,7 @@ def run_each(
     show: Callable[[Record], None] | None = None,
     jobs: int = 1,
     keep_partial: bool | None = None,
+    threads: bool = False,
 ) -> None:
     """Do the work on every input, one after the other or `jobs` at once, and report in the order of the inputs.
 
@@ -70,6 +81,7 @@ def run_each(
         show: what to do with each record, e.g. print it.
         jobs: processes at once.
         keep_partial: Ctrl-C ends the work on an input early instead of giving it up; None where work is never partial.
+        threads: `jobs` are threads of this process, for work that waits for others more than it works.
 
     Raises:
         typer.Exit: with 1 where some input failed, 130 after Ctrl-C.
@@ -77,7 +89,9 @@ def run_each(
     jobs = min(jobs, len(tasks))
     with Interrupts(bool(keep_partial)) as interrupts:
         outcomes = _here(work, tasks, console, interrupts)
-        if jobs > 1:
+        if jobs > 1 and threads:
+            outcomes = _in_threads(work, tasks, console, interrupts, jobs)
+        elif jobs > 1:
             outcomes = _in_processes(work, tasks, console, interrupts, jobs, bool(keep_partial))
         try:
             failed = _report(outcomes, console, show)
@@ -136,6 +150,36 @@ def explain(error: Exception, subject: str) -> SparseError:
         return SparseError(error.filename or subject, error.strerror)
     cause = f"internal error ({type(error).__name__}: {error})"
     return SparseError(subject, cause, "run with SPARSE_DEBUG=1 for the traceback")
+
+
+def _in_threads(
+    work: Work[T], tasks: Sequence[T], console: Console, interrupts: Interrupts, jobs: int
+) -> Iterator[Outcome]:
+    """Outcomes in the order of the tasks. After Ctrl-C, work that does not end soon by itself is left to its fate."""
+    waiting: queue.SimpleQueue[tuple[T, Future[Outcome]]] = queue.SimpleQueue()
+    futures: list[Future[Outcome]] = [Future() for _ in tasks]
+    for entry in zip(tasks, futures, strict=True):
+        waiting.put(entry)
+
+    def work_on() -> None:
+        with contextlib.suppress(queue.Empty, SystemExit):  # the work exits where it finds Ctrl-C requested
+            while not interrupts.requested:
+                task, future = waiting.get_nowait()
+                try:
+                    future.set_result(Outcome(attempt(work, task, console, interrupts)))
+                except Exception as error:
+                    future.set_exception(error)
+
+    threads = [threading.Thread(target=work_on, daemon=True) for _ in range(jobs)]
+    for thread in threads:
+        thread.start()
+    try:
+        for future in futures:
+            yield future.result()
+    finally:
+        deadline = time.monotonic() + LEAVE_S
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _in_processes(

@@ -6,6 +6,7 @@ Validation, the header of an events file, help texts, the optimiser's scales and
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,6 +60,7 @@ class Column:
 
     `low` and `high` bound what a file may hold. `scale` is how the number is stepped and compared: `linear`, `log`
     (in ratios) or `angle` (modulo 2 pi). `step` is the rounding step of a quantised file, as `core/grids.py` explains.
+    `default` is what events have that lack the column.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Column:
     scale: Scale
     meaning: str
     step: float = 1.0
+    default: float = 0.0
 
 
 def _mode(slot: int) -> tuple[Column, ...]:
@@ -197,10 +200,23 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def columns_of(kind: str, channels: int) -> tuple[Column, ...]:
-    """The table of a set of events: that of its kind and, where there are two channels, what each event is in them.
+WET_COLUMN = Column(
+    "wet", "", 0.0, 1.0, "linear", "how much of `render --wet` it takes: 0 stays out of the room", default=1.0
+)
 
-    >>> len(columns_of("atoms", 1)), columns_of("atoms", 2)[-1].name
-    (16, 'pan')
+OPTIONAL_COLUMNS = {WET_COLUMN.name: WET_COLUMN}  # of every kind, which an edit may add; they stand last
+
+
+def columns_of(kind: str, channels: int, optional: Collection[str] = ()) -> tuple[Column, ...]:
+    """The table of a set of events: that of its kind, what each event is in two channels, and what else.
+
+    Args:
+        kind: of events.
+        channels: of the recording.
+        optional: names of those of `OPTIONAL_COLUMNS` that there are.
+
+    >>> len(columns_of("atoms", 1)), columns_of("atoms", 2)[-1].name, columns_of("atoms", 1, ["wet"])[-1].name
+    (16, 'pan', 'wet')
     """
-    return KINDS[kind].columns + (KINDS[kind].stereo if channels == STEREO else ())
+    further = tuple(column for name, column in OPTIONAL_COLUMNS.items() if name in optional)
+    return KINDS[kind].columns + (KINDS[kind].stereo if channels == STEREO else ()) + further

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from .columns import (
     NUMBERS_OF_STRIKE,
     NUMBERS_OF_TONE,
     NUMBERS_OF_WINDOW,
+    OPTIONAL_COLUMNS,
     SILENT_DB,
     STEREO,
     Column,
@@ -39,6 +41,7 @@ class Header:
         sample_rate: of that recording, in Hz.
         channels: of that recording, or 1 where it was folded; two channels have one more column, `pan`.
         kind: which table of columns the events follow.
+        optional: names of the columns beyond that table, of `OPTIONAL_COLUMNS`.
         source_name: file name of the recording, without folders.
         source_sha256: of the recording's file; empty where there was none.
         seed: the `--seed` from which noise seeds were made.
@@ -61,6 +64,12 @@ class Header:
     operations: list[dict[str, Any]] = field(default_factory=list)
     edited_name: str = ""
     edited_sha256: str = ""
+    optional: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The table of columns."""
+        return columns_of(self.kind, self.channels, self.optional)
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,7 @@ class Events:
     @property
     def table(self) -> tuple[Column, ...]:
         """The C columns."""
-        return columns_of(self.header.kind, self.header.channels)
+        return self.header.columns
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -168,6 +177,16 @@ def _numbers_of_gabor(events: Events) -> int:
 _NUMBERS_OF = {"atoms": _numbers_of_atoms, "gabor": _numbers_of_gabor}
 
 
+def with_optional(events: Events, names: Collection[str]) -> Events:
+    """Events with those of `OPTIONAL_COLUMNS` too that are named, at their defaults where they are new."""
+    header = replace(events.header, optional=tuple(n for n in OPTIONAL_COLUMNS if n in names or n in events.columns))
+    values = [
+        events.column(column.name) if column.name in events.columns else np.full(len(events), column.default)
+        for column in header.columns[1:]
+    ]
+    return replace(events, header=header, params=np.stack(values, axis=-1).astype(np.float32))
+
+
 def notes_of(events: Events) -> int:
     """How many musical notes the labels of events make."""
     return len(set(events.note[events.note >= 0].tolist()))
@@ -186,10 +205,10 @@ def events_from_columns(header: Header, columns: dict[str, NDArray[Any]], air: N
 
     Args:
         header: its kind and channels say which columns there are, its seed makes the noise seeds.
-        columns: arrays `[E]` by column name, all that `columns_of` names.
+        columns: arrays `[E]` by column name, all that the header's table names.
         air: `[channels, frames, 24]` in dB; no frames where there is no air.
     """
-    names = [column.name for column in columns_of(header.kind, header.channels)]
+    names = [column.name for column in header.columns]
     ids = np.arange(len(columns[names[0]]), dtype=np.int64)
     return Events(
         header=header,

@@ -48,7 +48,6 @@ from .columns import (
     PHASE_STEP,
     PI,
     SILENT_DB,
-    columns_of,
 )
 from .events import Events, Header, events_from_columns
 
@@ -243,7 +242,7 @@ def events_of(codes: Codes, header: Header) -> Events:
         columns[f"phase{slot + 1}_rad"] = np.where(used, phase_rad, 0.0)[:, slot]
     columns["noise_level_db"] = level_of_code(codes.noise, NOISE_STEP)
     columns["pan"] = np.clip(codes.pan * PAN_STEP, -1.0, 1.0)
-    assert {column.name for column in columns_of(header.kind, header.channels)} <= set(columns)
+    assert {column.name for column in header.columns} <= set(columns)
     events = events_from_columns(header, columns, level_of_code(codes.air, AIR_STEP))
     events.note[:] = codes.note
     return events

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,11 +25,13 @@ SUBHARMONICS = 3  # a fundamental may rise apart from its second and third parti
 MIDI_LOW, MIDI_HIGH = 21.0, 96.0  # the lowest of a piano, and what few melodies pass: above lie the noises of strikes
 BANDWIDTH = 0.12  # of a mode over its frequency, two semitones: half its pitch is lost there
 MOST = 300  # partials of a strike that are looked at, which bounds time and memory
+MOST_PAIRS = 1 << 18  # of partials of one note that are compared at once: some tens of MB
 WEIGHT_HZ = 52.0  # of Klapuri's weight of a partial
 COMPRESSION = 0.5  # of amplitudes in a salience: without, one loud partial outweighs a series; measured
 
 _HARMONICS = np.arange(1, PARTIALS + 1)
 DAMPED_ATTACK = 1 / 32  # of a damped window of kind `gabor`, over its duration; measured: 1/128 takes more atoms
+_TOLERATED = 2 ** (TOLERANCE / 12)  # the tolerance as a ratio of frequencies
 _NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 NOTE_NAME = "([a-g])([#b\u266f\u266d]?)(-?[0-9]{1,2})"  # letter, sharp or flat, octave
 _SHIFTS = {"": 0, "#": 1, "\u266f": 1, "b": -1, "\u266d": -1}
@@ -192,18 +195,86 @@ def series(midi: Floats, partials: Floats) -> tuple[NDArray[np.bool_], Floats]:
 
 def fundamentals(midi: Floats) -> Floats:
     """Where fundamentals may be: at the partials `[N]` and at their subharmonics, `[C]`."""
-    places = (midi[:, None] - 12 * np.log2(np.arange(1, SUBHARMONICS + 1))).ravel()
-    return np.asarray(places[(places > MIDI_LOW) & (places < MIDI_HIGH)])
+    places = fundamentals_of_each(midi).ravel()
+    return np.asarray(places[~np.isnan(places)])
 
 
-def pitch_of(partials: Partials) -> float:
-    """The fundamental of a note's partials as a MIDI number: the one whose series is the most salient."""
-    strength = partials.loudness()
-    loudest = np.sort(np.argsort(-strength, kind="stable")[:MOST])
-    partials, strength = partials.take(loudest), strength[loudest]
-    places = fundamentals(partials.midi)
-    if not len(places) or not strength.any():
-        return float(partials.midi[strength.argmax()])
-    on, weight = series(places, partials.midi)
-    salience = (weight[..., None] * on * (strength / strength.max()) ** COMPRESSION).max(2).sum(1)
-    return float(places[salience.argmax()])
+def fundamentals_of_each(midi: Floats) -> Floats:
+    """Each of the partials `[N]` and its subharmonics, `[N, 3]`; NaN for those that may be no fundamental."""
+    places = midi[:, None] - 12 * np.log2(np.arange(1, SUBHARMONICS + 1))
+    return np.asarray(np.where((places > MIDI_LOW) & (places < MIDI_HIGH), places, np.nan))
+
+
+def by_label(partials: Partials, labels: NDArray[np.int32]) -> list[tuple[int, Indices]]:
+    """The labels of notes among those of atoms, lowest first, each with the rows of its partials in their order."""
+    of_row = labels[partials.atom]
+    order = np.argsort(of_row, kind="stable")
+    order = order[of_row[order] >= 0]
+    parts = np.split(order, np.flatnonzero(np.diff(of_row[order])) + 1) if len(order) else []
+    return [(int(of_row[rows[0]]), rows) for rows in parts]
+
+
+def pitches_of(partials: Partials, notes: Sequence[Indices]) -> Floats:
+    """The fundamentals of notes as MIDI numbers, `[notes]`: of each the one whose series is the most salient.
+
+    Args:
+        partials: of all of them.
+        notes: rows of the partials of each, one at least.
+    """
+    loudness = partials.loudness()
+    found, start = np.zeros(len(notes)), 0
+    while start < len(notes):  # as many at once as memory is set aside for
+        end, pairs = start, 0
+        while end < len(notes) and (end == start or pairs + len(notes[end]) ** 2 <= MOST_PAIRS):
+            pairs += len(notes[end]) ** 2
+            end += 1
+        found[start:end] = _pitches(partials.midi, loudness, notes[start:end])
+        start = end
+    return found
+
+
+def _pitches(midi: Floats, loudness: Floats, notes: Sequence[Indices]) -> Floats:
+    """The same of a few notes, from pitch and loudness of all partials."""
+    loudest = [rows[np.sort(np.argsort(-loudness[rows], kind="stable")[:MOST])] for rows in notes]
+    counts = np.array([len(rows) for rows in loudest])
+    rows, note = np.concatenate(loudest), np.repeat(np.arange(len(notes)), counts)  # [N]
+    strongest = _first_greatest(loudness[rows], counts)  # [notes]
+    top = loudness[rows][strongest]
+    strength = np.where(top[note] > 0, loudness[rows] / np.maximum(top[note], 1e-300), 0.0) ** COMPRESSION
+    places = fundamentals_of_each(midi[rows])  # [N, 3], not all of which may be
+    salience = np.where(np.isnan(places), -1.0, _saliences(midi[rows], strength, counts)).ravel()
+    best = _first_greatest(salience, SUBHARMONICS * counts)
+    has_place = (salience[best] >= 0) & (top > 0)
+    return np.asarray(np.where(has_place, places.ravel()[best], midi[rows][strongest]))
+
+
+def _first_greatest(values: Floats, counts: Indices) -> Indices:
+    """Of runs of values, of `counts` each, one after another, the place of the first greatest one, `[runs]`."""
+    starts = np.cumsum(counts) - counts
+    greatest = np.flatnonzero(values == np.repeat(np.maximum.reduceat(values, starts), counts))
+    return np.asarray(greatest[np.searchsorted(greatest, starts)])
+
+
+def _saliences(midi: Floats, strength: Floats, counts: Indices) -> Floats:
+    """Salience of the series on each of the partials `[N]` and its subharmonics among its note's partials, `[N, 3]`.
+
+    `counts` says how many each note has. At most one harmonic of a place is within the tolerance of a partial, the
+    nearest: of 12 the last two lie 1.5 semitones apart.
+    """
+    of_row = np.repeat(counts, counts)  # partials of the note of each row  [N]
+    row = np.repeat(np.arange(len(midi)), of_row)  # all pairs of rows of one note  [P]
+    first = np.repeat(np.cumsum(counts) - counts, counts)
+    other = np.arange(len(row)) - np.repeat(np.cumsum(of_row) - of_row, of_row) + first[row]
+    freq_hz = 440 * np.exp2((midi - 69) / 12)
+    ratio = freq_hz[other] / freq_hz[row]  # [P]
+    table = np.zeros(len(midi) * SUBHARMONICS * PARTIALS)  # of each place and harmonic, the strongest partial there
+    for slot in range(SUBHARMONICS):
+        times = ratio * (slot + 1)  # of the partial over the place
+        harmonic = np.rint(times)
+        off = times / np.maximum(harmonic, 1)
+        on = (off > 1 / _TOLERATED) & (off < _TOLERATED) & (harmonic <= PARTIALS)
+        place = (row[on] * SUBHARMONICS + slot) * PARTIALS + harmonic[on].astype(np.intp) - 1
+        np.maximum.at(table, place, strength[other[on]])
+    place_hz = freq_hz[:, None, None] / np.arange(1, SUBHARMONICS + 1)[:, None]
+    weight = (place_hz + WEIGHT_HZ) / (_HARMONICS * place_hz + WEIGHT_HZ)  # [N, 3, H]
+    return np.asarray((weight * table.reshape(weight.shape)).sum(-1))

@@ -14,9 +14,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import KINDS, SILENT_DB, Column
+from .columns import KINDS, OPTIONAL_COLUMNS, SILENT_DB, Column
 from .events import Events
-from .partials import midi_of, partials_of, pitch_of
+from .partials import by_label, midi_of, partials_of, pitches_of
 from .spans import energies_s, lasting_s
 
 Values = NDArray[Any]  # `[E]`, float32 where they are a column of the file as it is, else float64
@@ -44,9 +44,9 @@ class Measured:
         self.events = events
 
     def column(self, name: str) -> Values:
-        """A column `[E]`, as precise as in the file; zeros where the events lack it."""
+        """A column `[E]`, as precise as in the file; its default where the events lack it."""
         if name not in self.events.columns:
-            return np.zeros(len(self.events), np.float32)
+            return np.full(len(self.events), COLUMNS[name].default, np.float32)
         index = self.events.columns.index(name)
         return self.events.onset_s if index == 0 else self.events.params[:, index - 1]
 
@@ -92,11 +92,10 @@ class Measured:
 
     def _pitches_of_notes(self) -> dict[int, float]:
         """Pitch by label, as the table of notes has it, of all notes that have a mode."""
-        partials = partials_of(self.events.take(self.events.note >= 0))
-        labels = self.events.note[self.events.note >= 0][partials.atom]  # [N]
-        order = np.argsort(labels, kind="stable")
-        notes = np.split(order, np.nonzero(np.diff(labels[order]))[0] + 1) if len(order) else []
-        return {int(labels[rows[0]]): pitch_of(partials.take(rows)) for rows in notes}
+        partials = partials_of(self.events)
+        notes = by_label(partials, self.events.note)
+        midi = pitches_of(partials, [rows for _, rows in notes])
+        return {label: pitch for (label, _), pitch in zip(notes, midi.tolist(), strict=True)}
 
     @cached_property
     def duration_s(self) -> Values:
@@ -159,9 +158,13 @@ DERIVED: tuple[Quantity, ...] = (
     Quantity("note", "", "label of the musical note; -1 where not grouped", lambda m: m.events.note.astype(np.float64)),
     Quantity("id", "", "unique name of the event", lambda m: m.events.id.astype(np.float64)),
 )
-COLUMNS = tuple({column.name: column for kind in KINDS.values() for column in (*kind.columns, *kind.stereo)}.values())
+COLUMNS: dict[str, Column] = {
+    column.name: column
+    for table in (*((*kind.columns, *kind.stereo) for kind in KINDS.values()), OPTIONAL_COLUMNS.values())
+    for column in table
+}
 QUANTITIES: dict[str, Quantity] = {
-    quantity.name: quantity for quantity in (*DERIVED, *(_of_column(column) for column in COLUMNS))
+    quantity.name: quantity for quantity in (*DERIVED, *(_of_column(column) for column in COLUMNS.values()))
 }
 
 

@@ -20,7 +20,8 @@ from .errors import SparseError
 
 S = TypeVar("S")
 _NAME_OF_TYPE = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-ENVIRONMENT = ("AUDIO_PATH", "PORT", "IMPULSE_RESPONSE_PATH", "S3_BUCKET")  # what `.env.example` tells of
+# What `.env.example` tells of.
+ENVIRONMENT = ("AUDIO_PATH", "PORT", "IMPULSE_RESPONSE_PATH", "S3_BUCKET", "SPARSE_CACHE")
 
 
 def read_config(name_or_path: str, stage: str) -> dict[str, Any]:
@@ -50,13 +51,17 @@ def read_environment(kind: type[Any], dotenv_path: str = ".env") -> dict[str, st
     A variable fills the field of its name in lower case. Real variables win over the file, and empty ones do not count.
     """
     names = {entry.name for entry in fields(kind)}
-    known = [variable for variable in ENVIRONMENT if variable.lower() in names]
-    if not known:
+    if not any(variable.lower() in names for variable in ENVIRONMENT):
         return {}
+    return {name.lower(): value for name, value in read_variables(dotenv_path).items() if name.lower() in names}
+
+
+def read_variables(dotenv_path: str = ".env") -> dict[str, str]:
+    """Those of `ENVIRONMENT` that the environment, or else a `.env` file, gives a value that is not empty."""
     from dotenv import dotenv_values
 
     found = {**dotenv_values(dotenv_path), **os.environ}
-    return {variable.lower(): value for variable in known if (value := found.get(variable))}
+    return {variable: value for variable in ENVIRONMENT if (value := found.get(variable))}
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -15,12 +16,12 @@ from .windows import MEAN_SQUARES
 Floats = NDArray[np.float64]
 
 
-def lasting_s(events: Events) -> Floats:
-    """From the onset until an event is 60 dB under its peak, `[E]`: the T60 counts from the peak; a window has an end.
+def lasting_s(events: Events, fall_db: float = 60.0) -> Floats:
+    """From the onset until an event is so far under its peak for good, `[E]`; of a window, until its end.
 
     0 where an atom has no decay.
     """
-    return _LASTING[events.header.kind](events)
+    return _LASTING[events.header.kind](events, fall_db)
 
 
 def energies_s(events: Events) -> Floats:
@@ -28,10 +29,12 @@ def energies_s(events: Events) -> Floats:
     return _ENERGIES[events.header.kind](events)
 
 
-def _strikes_last(events: Events) -> Floats:
+def _strikes_last(events: Events, fall_db: float) -> Floats:
+    # E(u) exp(-d u) never exceeds exp(-d u).
     decay_s = events.column("decay_s")
     z = events.column("attack_s") * NEPERS_PER_T60 / np.maximum(decay_s, 1e-9)
-    return np.asarray((1 - np.log(np.maximum(envelope_peak(z), 1e-30)) / NEPERS_PER_T60) * decay_s)
+    nepers = fall_db / 20 * math.log(10) - np.log(np.maximum(envelope_peak(z), 1e-30))
+    return np.asarray(nepers / NEPERS_PER_T60 * decay_s)
 
 
 def _of_strikes(events: Events) -> Floats:
@@ -52,8 +55,8 @@ def _powers(events: Events) -> Floats:
     return np.where(level_db > SILENT_DB, 10 ** (level_db / 10), 0.0)
 
 
-_LASTING: dict[str, Callable[[Events], Floats]] = {
+_LASTING: dict[str, Callable[[Events, float], Floats]] = {
     "atoms": _strikes_last,
-    "gabor": lambda events: events.column("duration_s"),
+    "gabor": lambda events, fall_db: events.column("duration_s"),
 }
 _ENERGIES: dict[str, Callable[[Events], Floats]] = {"atoms": _of_strikes, "gabor": _of_windows}

@@ -12,8 +12,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.columns import AIR_BANDS, AIR_FRAMES_PER_S, MAX_LEVEL_DB, MAX_ONSET_S, SILENT_DB, STEREO
-from ..core.events import Events
+from ..core.columns import (
+    AIR_BANDS,
+    AIR_FRAMES_PER_S,
+    MAX_LEVEL_DB,
+    MAX_ONSET_S,
+    SILENT_DB,
+    STEREO,
+    columns_of,
+)
+from ..core.events import Events, with_optional
 from ..dsp.bands import band_edges_hz, erb_rate
 from .editing import Floats, Mask
 from .extents import loudest_hz
@@ -101,14 +109,16 @@ def alike(*sets: Events) -> tuple[Events, ...]:
         raise ValueError(f"events of the kinds {', '.join(sorted(kinds))} do not go together")
     channels = STEREO if any(part.header.channels == STEREO for part in sets) else sets[0].header.channels
     rate = sets[0].header.sample_rate
-    return tuple(_like(part, channels, rate) for part in sets)
+    optional = {name for part in sets for name in part.header.optional}
+    return tuple(with_optional(_like(part, channels, rate), optional) for part in sets)
 
 
 def _like(events: Events, channels: int, sample_rate: int) -> Events:
     """Events of so many channels at a rate; what was in another number of them goes to all alike."""
     params, header = events.params, replace(events.header, channels=channels, sample_rate=sample_rate)
     if channels == STEREO and events.header.channels != STEREO:
-        params = np.c_[params, _both_sides(events)]
+        further = len(columns_of(header.kind, 1)) - 1  # where they stand in `params`, before what is optional
+        params = np.hstack([params[:, :further], _both_sides(events), params[:, further:]])
     return replace(events, header=header, params=params, air=_air_like(events, channels, sample_rate))
 
 
@@ -189,8 +199,9 @@ def _counterparts(first: Events, second: Events) -> tuple[Air, Mask]:
 
 def _identical(first: Events, second: Events) -> tuple[Rows, Rows]:
     """Pairs of rows whose onsets and shared columns are the same, each row in one pair at most."""
-    shared = min(first.params.shape[1], second.params.shape[1])
-    table = np.concatenate([np.c_[part.onset_s, part.params[:, :shared]] for part in (first, second)]) + 0.0  # no -0
+    shared = [name for name in first.columns if name in second.columns]
+    tables = [np.stack([part.column(name) for name in shared], axis=-1) for part in (first, second)]
+    table = np.concatenate(tables) + 0.0  # no -0
     _, name = np.unique(_hashes(table), return_inverse=True)
     keys, other_keys = _numbered(name[: len(first)]), _numbered(name[len(first) :])
     _, rows, others = np.intersect1d(keys, other_keys, assume_unique=True, return_indices=True)

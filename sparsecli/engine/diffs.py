@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.events import Events
+from ..core.quantities import Measured
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ class Diff:
 def diff_events(before: Events, after: Events) -> Diff:
     """Compare two sets, event by event of the same id."""
     _, old, new = np.intersect1d(before.id, after.id, return_indices=True)
-    shared = [name for name in after.columns if name in before.columns]
-    moved = {name: after.column(name)[new] - before.column(name)[old] for name in shared}
+    then, now = Measured(before), Measured(after)  # which know the defaults of columns that one of them lacks
+    names = dict.fromkeys([*before.columns, *after.columns])
+    moved = {name: now.column(name)[new].astype(np.float64) - then.column(name)[old] for name in names}
     columns = tuple(_change(name, values) for name, values in moved.items() if np.any(values))
     changed = np.any([values != 0 for values in moved.values()], axis=0) if len(old) else np.zeros(0, bool)
     return Diff(

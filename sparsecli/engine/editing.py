@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.columns import MAX_LEVEL_DB, SILENT_DB, STEREO
-from ..core.events import Events
+from ..core.events import Events, with_optional
 from ..core.quantities import Measured, find_quantity
 
 Floats = NDArray[np.float64]
@@ -183,6 +183,17 @@ def set_pan(events: Events, rows: Mask, pan: float) -> Events:
 def shift_pan(events: Events, rows: Mask, amount: float) -> Events:
     """Places moved by `amount` to the right, as far as the end. Raises ValueError where there are none."""
     return with_columns(events, rows, {"pan": _pans(events, rows) + finite("amount", amount)})
+
+
+def set_wet(events: Events, rows: Mask, share: float) -> Events:
+    """How much of the rendering's `wet` the chosen events take, 0 to 1; the others take all of it, or as before.
+
+    Raises:
+        ValueError: `share` is not in 0 .. 1.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"a share of {share} is not in 0 .. 1")
+    return with_columns(with_optional(events, ["wet"]), rows, {"wet": np.full(int(rows.sum()), share)})
 
 
 def _pans(events: Events, rows: Mask) -> Floats:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.columns import NEPERS_PER_T60, SILENT_DB
+from ..core.columns import SILENT_DB
 from ..core.events import Events
 from ..core.quantities import Measured
 from ..core.spans import lasting_s
@@ -29,18 +27,4 @@ def loudest_hz(events: Events) -> Floats:
 
 def ends_s(events: Events) -> Floats:
     """When each event has fallen 80 dB under its peak for good, or its window ends, `[E]`; the onset of silent ones."""
-    return np.asarray(
-        events.onset_s + np.where(loudest_db(events) > SILENT_DB, _HEARD[events.header.kind](events), 0.0)
-    )
-
-
-def _strikes_are_heard(events: Events) -> Floats:
-    # E(u) e^{-d u} <= e^{-d u}, which is 80 dB under the peak (2 / (2 + z))^2 (z / (2 + z))^z of docs/atom.md at u.
-    decay_s = events.column("decay_s")
-    damping = NEPERS_PER_T60 / np.maximum(decay_s, 1e-9)
-    z = events.column("attack_s") * damping
-    nepers = AUDIBLE_DB * math.log(10) / 20 + 2 * np.log1p(z / 2) + z * np.log1p(2 / z)
-    return np.asarray(np.where(decay_s > 0, nepers / damping, 0.0))
-
-
-_HEARD = {"atoms": _strikes_are_heard, "gabor": lasting_s}
+    return np.asarray(events.onset_s + np.where(loudest_db(events) > SILENT_DB, lasting_s(events, AUDIBLE_DB), 0.0))

@@ -24,10 +24,11 @@ from ..core.partials import (
     MOST,
     TOLERANCE,
     Partials,
+    by_label,
     fundamentals,
     name_of,
     partials_of,
-    pitch_of,
+    pitches_of,
     series,
 )
 
@@ -95,11 +96,11 @@ def group_notes(events: Events) -> Events:
 def note_table(events: Events) -> list[Note]:
     """The notes that the labels of events make, in the order of their onsets; a label needs an atom with a mode."""
     partials = partials_of(events)
-    labels = events.note[partials.atom]
+    labelled = by_label(partials, events.note)
+    pitches = pitches_of(partials, [rows for _, rows in labelled]).tolist()
     notes = [
-        _describe(events, label, partials.take(np.nonzero(labels == label)[0]))
-        for label in np.unique(labels).tolist()
-        if label >= 0
+        _describe(events, label, partials.take(rows), midi)
+        for (label, rows), midi in zip(labelled, pitches, strict=True)
     ]
     return sorted(notes, key=lambda note: (note.onset_s, note.midi, note.note))
 
@@ -281,8 +282,8 @@ def _renamed(owner: Indices) -> NDArray[np.int32]:
     return np.array([new.setdefault(label, len(new) - 1) for label in owner.tolist()], np.int32)
 
 
-def _describe(events: Events, label: int, partials: Partials) -> Note:
-    """The note that partials of one label make."""
+def _describe(events: Events, label: int, partials: Partials, midi: float) -> Note:
+    """The note that partials of one label make, of the pitch `midi`."""
     rows, first = np.unique(partials.atom, return_index=True)
     rows = rows[np.lexsort((events.id[rows], events.onset_s[rows]))]
     peaks_s = partials.peak_s()[first]  # when each atom is loudest  [atoms]
@@ -291,7 +292,6 @@ def _describe(events: Events, label: int, partials: Partials) -> Note:
     loud = power >= power.max() * 10 ** (-FAINT_DB / 10)
     onset_s = float(partials.onset_s[first][loud].min())
     end_s = float(partials.release_s(level_db - RELEASE_DB).max())
-    midi = pitch_of(partials)
     return Note(
         note=label,
         onset_s=onset_s,

@@ -68,11 +68,11 @@ def _stretch(given: Given) -> Events:
 
 
 def _quantize(given: Given) -> Events:
-    tempo, strength, start_s = given.qualified["tempo"], given.qualified["strength"], 0.0
-    tempo_bpm = tempi.find_tempo(given.events) if tempo == AUTO else float(tempo)
-    grid_s = timing.tempo_grid_s(tempo_bpm, given.value)
+    tempo, strength = given.qualified["tempo"], given.qualified["strength"]
     if tempo == AUTO:
-        grid_s, start_s = tempi.fit_grid(given.events, grid_s)
+        grid_s, start_s = tempi.find_grid(given.events, given.value)
+    else:
+        grid_s, start_s = timing.tempo_grid_s(float(tempo), given.value), 0.0
     return timing.quantize(given.events, given.rows, grid_s, strength, start_s)
 
 
@@ -90,6 +90,7 @@ ACTS: dict[str, Act] = {
     "brightness": _chosen(editing.tilt),
     "noise": _chosen(editing.change_noise),
     "pan": _chosen(editing.set_pan),
+    "wet": _chosen(editing.set_wet),
     "air": lambda given: editing.air_gain(given.events, given.value),
     "mute": lambda given: editing.mute(given.events, given.rows, air=given.air),
     "keep": lambda given: editing.keep(given.events, given.rows, air=given.air),

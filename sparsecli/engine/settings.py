@@ -17,6 +17,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Quality = Literal["fast", "normal", "best"]
 Method = Literal["pursuit"]
 Variant = Literal["plain", "cyclic", "orthogonal", "gradient"]
+SplitBy = Literal["note", "event"]  # what stems are of
 
 MAX_ATOMS = 100_000
 DEFAULT_ATOMS = 64
@@ -30,6 +31,10 @@ SEEDS = 2**21  # a noise key holds 21 bits of the seed (`core.events.make_noise_
 MAX_PITCH_SHIFT_SEMITONES = 96.0  # eight octaves: more than the audible range
 MAX_TIME_STRETCH = 100.0
 MAX_GAIN_DB = 120.0
+MAX_PERTURB_OCTAVES = 10.0
+MAX_SEED = 2**63 - 1  # of what numpy draws
+MAX_LOOP_S = 86400.0  # a day, as long as events may be
+MAX_ROUNDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -166,6 +171,14 @@ class RenderSettings:
         time_stretch: factor on all times; 2 is twice as long.
         gain_db: added to all levels.
         noise: False leaves out air and bursts: the coherent part.
+        random_times: notes (and events without one) at random times, evenly over the recording.
+        random_events: events trade sounds and keep their times.
+        perturb_octaves: one random change of sound, the same for all events, so strong.
+        seed: of what is random.
+        wet: share of the sound that goes into the room, if there is one; 1: all of it.
+        normalize_room: bring the room's response to the energy 1; False takes it as it is.
+        loop_s: length of a round without a seam; 0: as long as the recording; None: not a loop.
+        rounds: of the loop, in the file.
         device: where torch works; `auto` takes the fastest there is.
     """
 
@@ -174,6 +187,14 @@ class RenderSettings:
     time_stretch: float = 1.0
     gain_db: float = 0.0
     noise: bool = True
+    random_times: bool = False
+    random_events: bool = False
+    perturb_octaves: float = 0.0
+    seed: int = 0
+    wet: float = 0.3
+    normalize_room: bool = True
+    loop_s: float | None = None
+    rounds: int = 1
     device: Device = "auto"
 
     def __post_init__(self) -> None:
@@ -182,6 +203,24 @@ class RenderSettings:
         check_range("--pitch-shift", self.pitch_shift_semitones, -most, most, "semitones")
         check_range("--time-stretch", self.time_stretch, 1 / MAX_TIME_STRETCH, MAX_TIME_STRETCH)
         check_range("--gain", self.gain_db, -MAX_GAIN_DB, MAX_GAIN_DB, "dB")
+        check_range("--perturb", self.perturb_octaves, 0, MAX_PERTURB_OCTAVES, "octaves")
+        check_range("--seed", self.seed, 0, MAX_SEED)
+        check_range("--wet", self.wet, 0, 1)
+        check_range("--loop", self.loop_s, 0, MAX_LOOP_S, "s")
+        check_range("--rounds", self.rounds, 1, MAX_ROUNDS)
+
+
+@dataclass(frozen=True)
+class RenderOptions(RenderSettings):
+    """Settings of `sparse render`: those of a rendering, and where its room is.
+
+    Attributes:
+        room: impulse response, a file or the name of one in that folder; None: dry.
+        impulse_response_path: folder of impulse responses.
+    """
+
+    room: str | None = None
+    impulse_response_path: str = ""
 
 
 def check_range(option: str, value: float | None, low: float, high: float | None, unit: str = "") -> None:

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ..core.columns import KINDS
-from .settings import MAX_GAIN_DB, MAX_PITCH_SHIFT_SEMITONES, MAX_TIME_STRETCH, check_range
+from .settings import (
+    MAX_GAIN_DB,
+    MAX_PERTURB_OCTAVES,
+    MAX_PITCH_SHIFT_SEMITONES,
+    MAX_SEED,
+    MAX_TIME_STRETCH,
+    check_range,
+)
 
 WHERE = "where"
 NOTES = "notes"  # said of a `where`: a note of which one event is selected is selected whole
@@ -99,7 +106,7 @@ QUALIFIERS: dict[str, Qualifier] = _by_name(
     Qualifier("strength", "SHARE", float, "How far --quantize moves onsets; 0.5: half of the way.", 0.0, 1.0, 1.0),
     Qualifier("times", "N", int, "How many copies --duplicate makes.", 1, 10_000, 1),
     Qualifier("amount", "SHARE", float, "How far --morph goes; 1: all the way.", 0.0, 1.0, 0.5),
-    Qualifier("seed", "N", int, "Of what is random.", 0, 2**63 - 1, 0),
+    Qualifier("seed", "N", int, "Of what is random.", 0, MAX_SEED, 0),
 )
 
 _SEMITONES, _DB, _STRETCH = MAX_PITCH_SHIFT_SEMITONES, MAX_GAIN_DB, MAX_TIME_STRETCH
@@ -122,6 +129,7 @@ OPERATIONS: dict[str, Operation] = _by_name(
     Operation("brightness", "DB", float, "Tilt of levels, in dB an octave about 1 kHz.", -60.0, 60.0),
     Operation("noise", "DB", float, "Noise of events louder; softer with a minus.", -_DB, _DB, kinds=ATOMS),
     Operation("pan", "PLACE", float, "Place in a set of two channels: -1 left, 1 right.", -1.0, 1.0, kinds=ATOMS),
+    Operation("wet", "SHARE", float, "How much of render --wet they take; 0: out of the room.", 0.0, 1.0),
     Operation("air", "DB", float, "The air louder, whatever is selected; softer with a minus.", -_DB, _DB),
     Operation("mute", "", bool, "Remove."),
     Operation("keep", "", bool, "Remove all else."),
@@ -134,7 +142,10 @@ OPERATIONS: dict[str, Operation] = _by_name(
         "random-times", "", bool, "Notes at random times, evenly over the recording.", qualifiers=("seed",)
     ),
     Operation("random-events", "", bool, "Events trade sounds and keep their times.", qualifiers=("seed",)),
-    Operation("perturb", "OCTAVES", float, "One random change of sound, the same for all.", 0.0, 10.0, ("seed",)),
+    Operation(
+        "perturb", "OCTAVES", float, "One random change of sound, the same for all.", 0.0, MAX_PERTURB_OCTAVES,
+        ("seed",),
+    ),
     Operation("sort", "QUANTITY", str, "Rows by a quantity; with a minus before it, the greatest first."),
     Operation("merge", FILE, str, "Add the events of a file, at their times."),
     Operation("append", FILE, str, "Add the events of a file, after the end."),

@@ -6,9 +6,13 @@ import numpy as np
 
 from ..core.events import Events
 from .extents import loudest_db
+from .timing import tempo_grid_s
 
 FRAMES_PER_S = 100.0
 LONGEST_S = 600.0  # that is listened to
+OTHER_PULSES = (3 / 4, 3 / 2)
+MUCH_BETTER = 2.0  # what a coherence by chance hardly is over another
+NEARLY = 0.9  # of the best: the coarser grid, where a finer one holds it
 
 
 def find_tempo(events: Events) -> float:
@@ -27,6 +31,31 @@ def find_tempo(events: Events) -> float:
     envelope = np.bincount(frames, strength)[: int(LONGEST_S * FRAMES_PER_S)]
     found = librosa.feature.tempo(onset_envelope=envelope, sr=FRAMES_PER_S, hop_length=1, ac_size=8.0)
     return float(found[0])
+
+
+def find_grid(events: Events, division: str) -> tuple[float, float]:
+    """The step and the start of the grid of a note value at the tempo of the onsets.
+
+    A pulse in threes and one in fours can be taken for each other: 1/8 triplets at 120 are 1/16 at 90. So where the
+    onsets lie twice as well on the grid of three quarters of the tempo that is found, or of one and a half times it,
+    that is taken.
+
+    Raises:
+        ValueError: too few events for a tempo, or no such note value.
+    """
+    tempo_bpm = find_tempo(events)
+    grids = [fit_grid(events, tempo_grid_s(tempo_bpm * ratio, division)) for ratio in (1, *OTHER_PULSES)]
+    first, *others = [coherence(events, step_s) for step_s, _ in grids]
+    if max(others) < MUCH_BETTER * first:
+        return grids[0]
+    return grids[1 + next(n for n, value in enumerate(others) if value >= NEARLY * max(others))]
+
+
+def coherence(events: Events, step_s: float) -> float:
+    """How well the onsets lie on a grid of `step_s`, wherever it begins: 1 all on it, near 0 anywhere."""
+    onset_s, strength = _strikes(events)
+    turns = np.sum(strength * np.exp(2j * np.pi * onset_s / step_s))
+    return float(abs(turns) / max(strength.sum(), 1e-30))
 
 
 def fit_grid(events: Events, grid_s: float) -> tuple[float, float]:

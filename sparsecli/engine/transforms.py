@@ -1,10 +1,11 @@
-"""What `render` may do to all events at once: pitch, time and gain, as an edit of everything does it."""
+"""What `render` may do to all events at once, chance, pitch, time and gain, as an edit of everything does it."""
 
 from __future__ import annotations
 
 from ..core.events import Events
 from ..core.selection import select, selects_air
-from . import editing, timing
+from . import chance, editing, timing
+from .settings import RenderSettings
 
 
 def shift_pitch(events: Events, semitones: float) -> Events:
@@ -23,6 +24,20 @@ def stretch_time(events: Events, factor: float) -> Events:
 def change_gain(events: Events, gain_db: float) -> Events:
     """All levels, of modes, bursts and air, raised by `gain_db`; what is silent stays silent."""
     return editing.change_gain(events, editing.every(events), gain_db, air=True) if gain_db else events
+
+
+def transformed(events: Events, settings: RenderSettings) -> Events:
+    """Events as settings of a rendering want them: what chance does, then time, pitch and gain."""
+    all_of_them = editing.every(events)
+    if settings.random_events:
+        events = chance.random_events(events, all_of_them, settings.seed)
+    if settings.random_times:
+        events = timing.random_times(events, all_of_them, settings.seed)
+    if settings.perturb_octaves:
+        events = chance.perturb(events, all_of_them, settings.perturb_octaves, settings.seed)
+    events = stretch_time(events, settings.time_stretch)
+    events = shift_pitch(events, settings.pitch_shift_semitones)
+    return change_gain(events, settings.gain_db)
 
 
 def keep_selected(events: Events, expression: str) -> Events:

@@ -12,13 +12,28 @@ from ..synth.gabor import Waves, render_clicks, render_gabor
 
 
 def render_windows(events: Events, samples: int, rate: int) -> NDArray[np.float64]:
-    """The sound of windowed waves, `[channels, samples]`; two channels for events of two, else one.
+    """The sound of windowed waves, `[channels, samples]`; two channels for events of two, else one."""
+    return np.asarray(render_mixes(events, samples, rate, np.ones((1, len(events))))[0])
+
+
+def render_mixes(events: Events, samples: int, rate: int, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sound of windowed waves in several mixes; two channels for events of two, else one.
 
     Single samples stand at the source's rate, and are resampled.
+
+    Args:
+        events: of kind `gabor`.
+        samples: how long.
+        rate: in Hz.
+        shares: what of each event goes into each mix, `[mixes, E]`.
+
+    Returns:
+        float64 `[mixes, channels, samples]`.
     """
     level_db = events.modes("level_db").T  # [channels, E]
     size = np.where(level_db > SILENT_DB, 10 ** (level_db / 20), 0.0)
-    amplitude = size * np.exp(1j * events.modes("phase_rad").T)
+    alone = size * np.exp(1j * events.modes("phase_rad").T)
+    amplitude = (shares[:, None] * alone).reshape(len(shares) * len(alone), len(events))  # [mixes x channels, E]
     shape = events.column("shape").astype(np.int64)
     columns = {name: events.column(name) for name in ("onset_s", "duration_s", "freq_hz", "chirp_hz_s")}
     sound = render_gabor(Waves(shape=shape, amplitude=amplitude, **columns), samples, rate)
@@ -30,4 +45,4 @@ def render_windows(events: Events, samples: int, rate: int) -> NDArray[np.float6
         for channel, pulse in zip(sound, pulses, strict=True):
             moved = resample(pulse.astype(np.float32), own, rate)[:samples]
             channel[: len(moved)] += moved
-    return sound
+    return sound.reshape(len(shares), len(alone), samples)

@@ -15,7 +15,6 @@ from sparsecli.core.columns import (
     SHAPES,
     SILENT_DB,
     Column,
-    columns_of,
 )
 from sparsecli.core.errors import SparseError
 from sparsecli.core.events import Events, Header
@@ -39,7 +38,7 @@ def shapes(header: Header, counts: Counts) -> dict[str, tuple[int, ...]]:
     rows = (counts.events,)
     return {
         "onset_s": rows,
-        "params": (*rows, len(columns_of(header.kind, header.channels)) - 1),
+        "params": (*rows, len(header.columns) - 1),
         "note": rows,
         "id": rows,
         "noise_seed": rows,

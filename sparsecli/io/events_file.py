@@ -37,14 +37,7 @@ def recognise(first_bytes: bytes) -> Literal["npz", "json"] | None:
 
 
 def load_events(path: Path) -> Events:
-    """Read events, as `load_events_and_size` does."""
-    return load_events_and_size(path)[0]
-
-
-def load_events_and_size(path: Path) -> tuple[Events, int]:
-    """Read events, NPZ (packed or not) or JSON whatever the name says, and the file's size in bytes.
-
-    Everything in them is checked.
+    """Read events, NPZ (packed or not) or JSON whatever the name says. Everything in them is checked.
 
     Args:
         path: the file; `-` is standard input.
@@ -54,18 +47,19 @@ def load_events_and_size(path: Path) -> tuple[Events, int]:
             no event can have.
     """
     with open_source(path) as source:
-        return _checked(source), os.fstat(source.stream.fileno()).st_size
+        return events_from(source)
 
 
 def load_events_and_sha256(path: Path) -> tuple[Events, str]:
-    """Read events, as `load_events_and_size` does, and the SHA-256 of their file."""
+    """Read events, as `load_events` does, and the SHA-256 of their file."""
     with open_source(path) as source:
         sha256 = hashlib.file_digest(source.stream, "sha256").hexdigest()  # type: ignore[arg-type]
         source.stream.seek(0)
-        return _checked(source), sha256
+        return events_from(source), sha256
 
 
-def _checked(source: Source) -> Events:
+def events_from(source: Source) -> Events:
+    """Read events from what is open, as `load_events` does."""
     try:
         events = _unpack(source)
         check_events(events, source.subject)
@@ -96,7 +90,7 @@ def save_events(
     """
     subject = "standard output" if os.fspath(path) == STANDARD else os.fspath(path)
     chosen = file_format or _format_of(path)
-    parse_header(decode(to_bytes(encode(header_object(events))), subject), subject)
+    parse_header(decode(to_bytes(encode(header_object(events))), subject), None, subject)
     check_events(events, subject)
     if codes is not None:
         check_codes(codes, events, subject)

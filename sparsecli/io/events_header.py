@@ -25,7 +25,7 @@ from sparsecli.core.columns import (
     MAX_ONSET_S,
     MAX_SAMPLE_RATE,
     MIN_SAMPLE_RATE,
-    columns_of,
+    OPTIONAL_COLUMNS,
 )
 from sparsecli.core.errors import SparseError
 from sparsecli.core.events import FORMAT, VERSION, Events, Header
@@ -70,7 +70,7 @@ def header_object(events: Events) -> Json:
 
 def column_objects(header: Header, labels: bool) -> list[Json]:
     """Names and units of the columns, with `labels` those of rows: `note`, `id` and `noise_seed` at the end."""
-    columns = [{"name": column.name, "unit": column.unit} for column in columns_of(header.kind, header.channels)]
+    columns = [{"name": column.name, "unit": column.unit} for column in header.columns]
     return columns + [{"name": name, "unit": ""} for name in _LABELS if labels]
 
 
@@ -97,8 +97,14 @@ def decode(data: bytes, subject: str) -> Json:
     return value
 
 
-def parse_header(found: Json, subject: str) -> Header:
-    """The header in a JSON object, all of it checked. Raises SparseError that names the key at fault."""
+def parse_header(found: Json, columns: Any, subject: str) -> Header:
+    """The header in a JSON object, all of it checked. Raises SparseError that names the key at fault.
+
+    Args:
+        found: the object.
+        columns: what stands as columns in the file; `check_columns` checks them. None where there are none.
+        subject: the file.
+    """
     fields = Fields(found, subject)
     _check_format(fields)
     source = Fields(fields.get("source", dict, {}), subject, "source.")
@@ -117,6 +123,7 @@ def parse_header(found: Json, subject: str) -> Header:
         operations=edits.get("operations", list, []),
         edited_name=edited.get("name", str, ""),
         edited_sha256=edited.get("sha256", str, ""),
+        optional=_optional(columns),
     )
     if header.duration_s == 0:
         raise fields.fault("duration_s", "is 0")
@@ -155,6 +162,12 @@ def check_columns(found: Any, header: Header, subject: str, labels: bool) -> Non
     for column, own in zip(found, expected, strict=True):
         if column.get("unit") != own["unit"]:
             raise SparseError(subject, f"column {own['name']} is in {column.get('unit')!r}, not in {own['unit']!r}")
+
+
+def _optional(columns: Any) -> tuple[str, ...]:
+    """Which of the columns that a file need not have it names."""
+    named = [column.get("name") for column in columns if isinstance(column, dict)] if isinstance(columns, list) else []
+    return tuple(name for name in OPTIONAL_COLUMNS if name in named)
 
 
 @dataclass(frozen=True)

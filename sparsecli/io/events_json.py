@@ -64,7 +64,7 @@ def unpack_json(data: bytes, subject: str) -> Events:
     top = found.get("header")
     if not isinstance(top, dict):
         raise SparseError(subject, "is not an events file (no header)")
-    header = parse_header(top, subject)
+    header = parse_header(top, found.get("columns"), subject)
     check_columns(found.get("columns"), header, subject, labels=True)
     width = len(column_objects(header, labels=True))
     rows = _checked_rows(found, width, subject)

@@ -78,7 +78,7 @@ def unpack_npz(stream: BinaryIO, subject: str) -> Events:
             raise SparseError(subject, "is not an events file (a zip archive without header.npy)")
         text = _read_array(archive, members["header"], np.dtype(np.uint8), None, subject)
         found = decode(text.tobytes(), subject)
-        header = parse_header(found, subject)
+        header = parse_header(found, None if _CODES in members else found.get("columns"), subject)
         if _CODES in members:
             _check_names(set(members), {"header", _CODES}, subject)
             return _unpack_codes(archive, members[_CODES], header, parse_counts(found, subject), subject)

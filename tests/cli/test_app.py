@@ -14,8 +14,8 @@ from sparsecli.cli import fit, render
 from sparsecli.engine.settings import FitSettings, RenderSettings
 from sparsecli.io import audio, events_file, wav
 
-COMMANDS = ["fit", "decompose", "render", "edit", "info", "compare"]
-HEAVY = ("torch", "numpy", "librosa", "scipy", "soundfile")
+COMMANDS = ["fit", "decompose", "render", "edit", "fetch-models", "info", "compare"]
+HEAVY = ("torch", "numpy", "librosa", "scipy", "soundfile", "boto3", "safetensors")
 
 
 def plain(text: str) -> str:
@@ -36,7 +36,7 @@ def test_help_goes_to_standard_output(invoke, command: list[str], flag: str):
 
 
 def test_the_help_names_the_commands_that_there_are(invoke):
-    listed = re.findall(r"^│ (\w+) ", invoke("--help").stdout, re.MULTILINE)
+    listed = re.findall(r"^│ (\w[\w-]+) ", invoke("--help").stdout, re.MULTILINE)
     assert listed == COMMANDS
 
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from sparsecli.cli.console import Console, print_json, print_table, printable
+from sparsecli.cli.console import BYTES, Console, print_json, print_table, printable
 from sparsecli.core.errors import SparseError
 
 
@@ -40,6 +40,16 @@ def test_progress_in_lines_where_asked_for():
     (line,) = stream.getvalue().splitlines()  # the first one; another follows after a second
     assert line.startswith("sparse: standard input: 1.0 of 4.0 s done (")
     assert line.endswith(" x real time), 3 atoms, SNR 1.0 dB")
+
+
+def test_progress_in_bytes():
+    stream = io.StringIO()
+    with Console(progress=True, stream=stream).progress("s3://models", BYTES) as progress:
+        progress.update(1_500_000, 12_000_000, "0 of 2 files")
+        progress._next = 0.0  # a second later
+        progress.update(12_000_000, 12_000_000, "2 of 2 files")
+    last = stream.getvalue().splitlines()[-1]
+    assert last.startswith("sparse: s3://models: 12.0 of 12.0 MB done (") and last.endswith(" MB/s), 2 of 2 files")
 
 
 def test_json_holds_what_json_can_hold(capsys: pytest.CaptureFixture[str]):

@@ -202,14 +202,19 @@ def test_midi_options_that_cannot_be_meant(invoke, args, message):
     assert message in refused(invoke, *args)
 
 
-def test_a_tempo_is_found_in_the_onsets(invoke, events):
-    """A strike every 0.5 s, some 40 ms off, lands on a grid of one tempo, wherever that begins."""
+@pytest.mark.parametrize("step_s", [0.5, 1 / 6])
+def test_a_tempo_is_found_in_the_onsets(invoke, events, step_s: float):
+    """Strikes some 6 % of their distance off land on a grid of one tempo, wherever that begins.
+
+    Six a second are heard as triplets at 120, and are sixteenths at 90.
+    """
     from dataclasses import replace
 
     from sparsecli.io.events_file import save_events
 
     before = load_events(events("a.npz", count=24, duration_s=12.5))
-    off_s = np.random.default_rng(0).uniform(-0.03, 0.03, 24)
-    save_events("a.npz", replace(before, onset_s=0.13 + 0.5 * np.arange(24) + off_s), overwrite=True)
-    steps = np.diff(np.sort(edited(invoke, "--quantize", "1/4", "--tempo", "auto").onset_s))
-    assert np.ptp(steps) < 1e-6 and steps[0] == pytest.approx(0.5, abs=0.02)
+    off_s = step_s * np.random.default_rng(0).uniform(-0.06, 0.06, 24)
+    save_events("a.npz", replace(before, onset_s=0.13 + step_s * np.arange(24) + off_s), overwrite=True)
+    division = "1/4" if step_s == 0.5 else "1/16"
+    steps = np.diff(np.sort(edited(invoke, "--quantize", division, "--tempo", "auto").onset_s))
+    assert np.ptp(steps) < 1e-6 and steps[0] == pytest.approx(step_s, rel=0.04)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from sparsecli.core.columns import KINDS, columns_of
 from sparsecli.engine.notes import group_notes
@@ -61,7 +64,7 @@ def test_one_object_for_each_file(invoke, events):
 def test_the_table_of_columns(invoke, events, named: bool):
     """Those of a file, or all that there may be, of every kind."""
     args = ["info", "--columns", *([events("a.npz")] if named else [])]
-    tables = {kind: columns_of(kind, 1 if named else 2) for kind in (["atoms"] if named else KINDS)}
+    tables = {kind: columns_of(kind, *((1,) if named else (2, ["wet"]))) for kind in (["atoms"] if named else KINDS)}
     lines = iter(invoke(*args).stdout.splitlines())
     records = map(json.loads, invoke(*args, "--json").stdout.splitlines())
     for kind, table in tables.items():
@@ -190,3 +193,81 @@ def test_a_selection_that_makes_no_sense(invoke, args: list[str], message: str):
     result = invoke("info", "missing.npz", *args)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(f"sparse: {message}") and result.stderr.count("\n") == 1
+
+
+def test_notes_as_csv(invoke, labelled: str):
+    """In full, and of several files under one heading."""
+    rows = list(csv.DictReader(invoke("info", labelled, "--notes", "--csv").stdout.splitlines()))
+    record = json.loads(invoke("info", labelled, "--notes", "--json").stdout)
+    assert len(rows) == 2 and list(rows[0]) == list(record["notes"][0])
+    for row, note in zip(rows, record["notes"], strict=True):
+        assert float(row["pitch_hz"]) == note["pitch_hz"] and row["ids"] == " ".join(map(str, note["ids"]))
+    both = list(csv.DictReader(invoke("info", labelled, "two.npz", labelled, "--notes", "--csv").stdout.splitlines()))
+    assert [row["input"] for row in both] == [labelled] * 4
+    empty = invoke("info", "two.npz", "--notes", "--csv")
+    assert empty.exit_code == 0 and empty.stdout.split("\n") == [",".join(rows[0]), ""]
+    one_lost = list(csv.DictReader(invoke("info", "lost.npz", labelled, "--notes", "--csv").stdout.splitlines()))
+    assert list(one_lost[0]) == list(both[0])
+
+
+def test_columns_as_csv(invoke, events):
+    of_files = list(
+        csv.DictReader(invoke("info", events("a.npz"), events("b.npz"), "--columns", "--csv").stdout.splitlines())
+    )
+    assert {row["input"] for row in of_files} == {"a.npz", "b.npz"}
+    rows = list(csv.DictReader(invoke("info", "--columns", "--csv").stdout.splitlines()))
+    every = [(kind, column.name) for kind in KINDS for column in columns_of(kind, 2, ["wet"])]
+    assert [(row["kind"], row["name"]) for row in rows] == every
+    assert list(rows[0])[:3] == ["kind", "name", "unit"]
+
+
+@pytest.fixture
+def rooms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of two rooms that the environment names."""
+    (tmp_path / "ir").mkdir()
+    for channels, name in ((2, "church.wav"), (1, "[bold]salon.flac")):
+        soundfile.write(tmp_path / "ir" / name, np.zeros((4000 * channels, channels)), 8000)
+    monkeypatch.setenv("IMPULSE_RESPONSE_PATH", "ir")
+    return tmp_path / "ir"
+
+
+def test_rooms(invoke, rooms: Path):
+    lines = [line.split() for line in invoke("info", "--rooms").stdout.splitlines()]
+    assert lines == [
+        ["ir"],
+        ["room", "duration_s", "sample_rate", "channels"],
+        ["[bold]salon.flac", "0.50", "8000", "1"],
+        ["church.wav", "1.00", "8000", "2"],
+    ]
+    records = [json.loads(line) for line in invoke("info", "--rooms", "--json").stdout.splitlines()]
+    assert [(record["name"], record["duration_s"]) for record in records] == [
+        ("[bold]salon.flac", 0.5),
+        ("church.wav", 1.0),
+    ]
+    assert len(list(csv.DictReader(invoke("info", "--rooms", "--csv").stdout.splitlines()))) == 2
+
+
+def test_a_room_that_cannot_be_read_is_said_and_the_others_are_listed(invoke, rooms: Path):
+    (rooms / "bad.wav").write_bytes(b"no sound")
+    result = invoke("info", "--rooms")
+    assert result.exit_code == 1 and "church.wav" in result.stdout
+    assert (
+        result.stderr.startswith("sparse: ir/bad.wav: cannot be read as a recording (")
+        and result.stderr.count("\n") == 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["--rooms"], "IMPULSE_RESPONSE_PATH: is not set; name the folder of impulse responses in it, or in .env"),
+        (["--rooms", "a.npz"], "--rooms: tells of no events; give it alone"),
+        (["--rooms", "--legacy"], "--rooms: tells of no events; give it alone"),
+        (["a.npz", "--csv"], "--csv: no table is asked for; give --notes, --columns or --rooms"),
+        (["a.npz", "--notes", "--csv", "--json"], "--csv: is beside the point of --json; give one of them"),
+    ],
+)
+def test_tables_that_cannot_be_meant(invoke, monkeypatch: pytest.MonkeyPatch, args: list[str], line: str):
+    monkeypatch.delenv("IMPULSE_RESPONSE_PATH", raising=False)
+    result = invoke("info", *args)
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"sparse: {line}\n")

@@ -51,6 +51,47 @@ def test_standard_input_is_left_alone(tone, tmp_path: Path):
     assert [json.loads(line)["output"] for line in done.stdout.splitlines()] == ["a.npz", "b.npz"], done.stderr
 
 
+def test_loops_over_edits_keep_their_input(events, tmp_path: Path):
+    for name in ("a.npz", "b.npz", "c.npz"):
+        events(name)
+    loop = 'while read -r f; do sparse edit "$f" -q --gain -6; sparse info "$f" --json; sparse info --columns; done'
+    done = shell(tmp_path, f"ls a.npz b.npz c.npz | {{ {loop}; }}")
+    inputs = [json.loads(line)["input"] for line in done.stdout.splitlines() if line.startswith("{")]
+    assert inputs == ["a.npz", "b.npz", "c.npz"], done.stderr
+    assert (tmp_path / "c.edited.npz").exists()
+
+
+def test_the_pipe_of_the_guide(events, names, tmp_path: Path):
+    """From events to edited events to sound, with nothing on disk; whoever plays it gets a whole file."""
+    events("a.npz", count=6)
+    pipe = "sparse edit a.npz -o - --where 'freq > 1kHz' --gain -6 | sparse edit - --where 'freq < 500' --mute"
+    done = shell(tmp_path, f"{pipe} | sparse render - -o b.wav && {pipe} -q | sparse info - --json -q")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["events"] == 5 and record["ranges"]["level_db"] == [-18, -12]
+    assert names() == ["a.npz", "b.wav"]
+    assert soundfile.info(tmp_path / "b.wav").frames == 5512
+
+
+def test_json_for_programs_and_npz_for_size(program, events, tmp_path: Path):
+    events("a.npz", count=500)
+    as_json = program("edit", "a.npz", "-o", "-", "--gain", "-1")
+    as_npz = program("edit", "a.npz", "-o", "-", "--gain", "-1", "--format", "npz")
+    assert json.loads(as_json.out)["rows"] and as_npz.out.startswith(b"PK") and len(as_npz.out) < len(as_json.out) / 3
+    assert program("info", "-", "--json", "--where", "all", input=as_npz.out).out.count(b'"events": 500,') == 1
+
+
+def test_many_edits_at_once(program, events, names, tmp_path: Path):
+    for name in ("a.npz", "b.npz"):
+        events(name)
+    done = program("edit", "a.npz", "lost.npz", "b.npz", "-o", "out", "--gain", "-6", "--jobs", "2", "--json")
+    assert done.code == 1 and [json.loads(line)["output"] for line in done.out.splitlines()] == [
+        "out/a.edited.npz",
+        "out/b.edited.npz",
+    ]
+    assert "sparse: lost.npz: no such file\n" in done.err
+
+
 def test_standard_input_among_several_inputs_and_processes(program, events, tmp_path: Path):
     piped = (tmp_path / events("piped.json")).read_bytes()
     done = program("render", events("a.npz"), "-", events("b.npz"), "-o", "out", "--jobs", "2", "--json", input=piped)

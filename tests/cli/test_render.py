@@ -242,3 +242,190 @@ def test_a_selection_that_makes_no_sense(invoke, names):
     found = "column 9: found 'H4'; possible: a number, the name of a note"
     assert result.stderr == f"sparse: --only: {found}\n"
     assert names() == []
+
+
+@pytest.fixture
+def church(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    """A folder `ir` of rooms, which `.env` names, with a response of two channels and another rate: `[samples, 2]`."""
+    monkeypatch.delenv("IMPULSE_RESPONSE_PATH", raising=False)
+    (tmp_path / "ir").mkdir()
+    (tmp_path / ".env").write_text("IMPULSE_RESPONSE_PATH=ir\n")
+    decay = np.exp(-np.arange(4410) / 600)[:, None]
+    response = 0.9 * decay * np.random.default_rng(0).uniform(-1, 1, (4410, 2))
+    soundfile.write(tmp_path / "ir" / "church.wav", response, 44100, subtype="FLOAT")
+    return response
+
+
+def test_a_room_by_name(invoke, events, church, tmp_path: Path):
+    events("song.npz")
+    result = invoke("render", "song.npz", "--room", "church", "--wet", "1", "--json", "--bit-depth", "float")
+    record = json.loads(result.stdout)
+    assert (record["channels"], record["room"]) == (2, "church.wav")
+    assert record["duration_s"] == pytest.approx(0.25 + 0.1, abs=1e-3)  # the tail is whole
+    wet, rate = soundfile.read(tmp_path / "song.wav")
+    assert rate == 22050 and abs(wet[5600:]).max() > 0
+    by_file = invoke("render", "song.npz", "--room", "ir/church.wav", "--wet", "1", "-o", "b.wav", "--bit-depth=float")
+    assert by_file.exit_code == 0
+    assert (tmp_path / "b.wav").read_bytes() == (tmp_path / "song.wav").read_bytes()
+
+
+def test_the_level_of_the_wet_signal_is_that_of_the_convolution(invoke, events, church, tmp_path: Path):
+    """With numpy's own, on the response at its own rate; as it is, not brought to any energy."""
+    events("song.npz", sample_rate=44100)
+    dry = rendered(invoke, tmp_path, "dry.wav")
+    wet = rendered(invoke, tmp_path, "wet.wav", "--room", "church", "--wet", "1", "--set", "normalize_room=false")
+    for channel in range(2):
+        expected = np.convolve(dry, church[:, channel])
+        np.testing.assert_allclose(wet[:, channel], expected, rtol=0, atol=1e-6 * abs(expected).max())
+
+
+def test_events_out_of_the_room(invoke, events, church, tmp_path: Path):
+    events("song.npz", count=3)
+    assert invoke("edit", "song.npz", "--where", "freq > 500 or air", "--wet", "0", "-o", "part.npz").exit_code == 0
+    assert invoke("info", "part.npz", "--where", "wet = 1", "--json").stdout.count('"events": 1,') == 1
+    assert "wet             0 to 1\n" in invoke("info", "part.npz").stdout
+    (tmp_path / "song.npz").rename(tmp_path / "all.npz")
+    (tmp_path / "part.npz").rename(tmp_path / "song.npz")
+    quiet = ["--only", "all"]
+    wet = rendered(invoke, tmp_path, "wet.wav", "--room", "church", "--wet", "1", *quiet)
+    alone = rendered(invoke, tmp_path, "alone.wav", "--room", "church", "--wet", "1", "--only", "freq < 500")
+    dry = rendered(invoke, tmp_path, "dry.wav", "--only", "freq > 500")
+    difference = wet - alone
+    difference[: len(dry)] -= dry[:, None]
+    assert np.sqrt(np.square(difference).mean()) < 0.01 * np.sqrt(np.square(wet).mean())  # the air, 80 dB a band
+
+
+def test_a_room_of_a_configuration_is_left_with_dry(invoke, events, church, tmp_path: Path):
+    (tmp_path / "hall.toml").write_text('[render]\nroom = "church"\nwet = 0.5\n')
+    in_it = json.loads(invoke("render", events("song.npz"), "--config", "hall.toml", "--json").stdout)
+    dry = json.loads(invoke("render", "song.npz", "--config", "hall.toml", "--json", "--dry", "-o", "d.wav").stdout)
+    assert (in_it["room"], in_it["channels"]) == ("church.wav", 2) and (dry["room"], dry["channels"]) == (None, 1)
+
+
+def test_a_room_that_is_not_there(invoke, events, church, names):
+    result = invoke("render", events("song.npz"), "--room", "chruch")
+    cause = "neither a file nor a room in ir; the nearest name is church; sparse info --rooms lists them"
+    assert (result.exit_code, result.stderr) == (1, f"sparse: chruch: {cause}\n")
+    assert "song.wav" not in names()
+
+
+@pytest.mark.parametrize("args", [[], ["--by", "event"], ["--part", "low=freq < 500", "--part", "x=freq > 800 or air"]])
+def test_stems_add_up(invoke, events, tmp_path: Path, args: list[str]):
+    whole = rendered_song(invoke, events, tmp_path, "--stems", "parts", *args)
+    stems = sorted((tmp_path / "parts").iterdir())
+    assert len(stems) > 1 and all(stem.name.startswith("song.") and stem.suffix == ".wav" for stem in stems)
+    added = sum(soundfile.read(stem)[0] for stem in stems)
+    np.testing.assert_allclose(added, whole, rtol=0, atol=1e-6 * abs(whole).max())  # float32 sums
+
+
+def rendered_song(invoke, events, tmp_path: Path, *args: str) -> np.ndarray:
+    events("song.npz", count=4)
+    return rendered(invoke, tmp_path, "whole.wav", *args)
+
+
+def test_stems_and_the_residual_add_up_to_the_recording(invoke, events, tmp_path: Path):
+    rest = residual(tmp_path / "rest.wav")
+    whole = rendered_song(invoke, events, tmp_path, "--stems", "parts", "--residual", "rest.wav")
+    assert (tmp_path / "parts" / "song.residual.wav").exists()
+    added = sum(soundfile.read(stem)[0] for stem in (tmp_path / "parts").iterdir())
+    np.testing.assert_allclose(added, whole, rtol=0, atol=1e-6)
+    assert abs(whole - rest[:, 0]).max() > 0.01
+
+
+def test_a_residual_from_a_pipe_is_read_once(program, events, tmp_path: Path):
+    residual(tmp_path / "rest.wav")
+    rest = (tmp_path / "rest.wav").read_bytes()
+    done = program("render", events("song.npz"), "--residual", "-", "--stems", "parts", "-q", input=rest)
+    assert done.code == 0, done.err
+    assert soundfile.info(tmp_path / "parts" / "song.residual.wav").frames == 5512
+
+
+def test_what_stems_must_not_be_written_over(invoke, events, church, tmp_path: Path):
+    """Neither the whole nor what is read, not even with `--overwrite`."""
+    events("song.npz")
+    (tmp_path / "parts").mkdir()
+    residual(tmp_path / "parts" / "song.residual.wav")
+    (tmp_path / "ir" / "church.wav").rename(tmp_path / "parts" / "song.high.wav")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+    for args in (
+        ["-o", "parts/song.low.wav", "--part", "low=freq < 500"],
+        ["--residual", "parts/song.residual.wav"],
+        ["--room", "parts/song.high.wav", "--part", "high=freq > 200"],
+    ):
+        result = invoke("render", "song.npz", "--stems", "parts", "--overwrite", *args)
+        assert result.exit_code == 1 and "would be written over, by a stem; name another folder" in result.stderr
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == before
+
+
+def test_a_room_is_not_written_over(invoke, events, church):
+    result = invoke("render", events("song.npz"), "--room", "ir/church.wav", "-o", "ir/church.wav", "--overwrite")
+    assert result.exit_code == 2 and "ir/church.wav: is an input, and would be written over" in result.stderr
+
+
+def test_stems_share_one_gain_and_say_that_they_are_rounded(invoke, events, names, tmp_path: Path):
+    events("loud.npz", count=3, level_db=9.0)
+    result = invoke("render", "loud.npz", "--stems", "parts", "--by", "event", "--json")
+    assert "over full scale: " in result.stderr
+    assert "parts/: 4 stems, each rounded on its own; --bit-depth float keeps their sum exact" in result.stderr
+    found = json.loads(result.stdout)["stems"]
+    assert found == [f"parts/loud.{name}.wav" for name in ("event0", "event1", "event2", "air")]
+    whole = soundfile.read(tmp_path / "loud.wav")[0]
+    added = sum(soundfile.read(tmp_path / stem)[0] for stem in found)
+    np.testing.assert_allclose(added, whole, rtol=0, atol=5 * 2**-16)  # half a step each, and that of the whole
+    before = names()
+    again = invoke("render", "loud.npz", "--stems", "parts", "--by", "event", "-o", "again.wav")
+    assert again.exit_code == 1 and "parts/loud.event0.wav: exists already" in again.stderr and names() == before
+
+
+def test_stems_take_the_format_of_the_whole(invoke, events, names):
+    events("song.npz")
+    assert invoke("render", "song.npz", "--format", "flac", "--stems", "a").exit_code == 0
+    assert invoke("render", "song.npz", "-o", "b.ogg", "--stems", "b").exit_code == 0
+    assert {name for name in names() if "/" in name and ".air" in name} == {"a/song.air.flac", "b/song.air.ogg"}
+
+
+def test_a_loop(invoke, events, tmp_path: Path):
+    events("song.npz")
+    loop = rendered(invoke, tmp_path, "loop.wav", "--loop", "0", "--rounds", "2")
+    assert len(loop) == 2 * 5512
+    np.testing.assert_array_equal(loop[:5512], loop[5512:])
+    assert len(rendered(invoke, tmp_path, "half.wav", "--loop", "0.125")) == 2756
+
+
+def test_chance_has_a_seed(invoke, events, tmp_path: Path):
+    events("song.npz", count=5)
+    plain = rendered(invoke, tmp_path, "plain.wav")
+    for number, args in enumerate((["--random-times"], ["--random-events"], ["--perturb", "0.5"])):
+        one, again, other = (
+            rendered(invoke, tmp_path, f"{number}{seed}{turn}.wav", *args, "--seed", str(seed))
+            for turn, seed in enumerate((1, 1, 2))
+        )
+        assert np.array_equal(one, again) and not np.array_equal(one, other) and not np.array_equal(one, plain)
+    edited = invoke("edit", "song.npz", "--random-times", "--seed", "1", "-o", "song2.npz")
+    assert edited.exit_code == 0
+    assert invoke("render", "song2.npz", "-o", "e.wav", "--bit-depth", "float").exit_code == 0
+    np.testing.assert_array_equal(soundfile.read(tmp_path / "e.wav")[0], soundfile.read(tmp_path / "010.wav")[0])
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["--wet", "0.5"], "--wet: there is no room; name one with --room"),
+        (["--room", "x", "--wet", "2"], "--wet 2 is out of range; give 0 to 1"),
+        (["--room", "x", "--dry"], "--dry: is beside the point of --room; give one of them"),
+        (["--rounds", "2"], "--rounds: there is no loop; give --loop 0, or its length"),
+        (["--loop", "0", "--residual", "r.wav"], "--residual: does not go round; render without --loop"),
+        (["--room", "x", "--residual", "r.wav"], "--residual: is of a dry rendering; render without --room"),
+        (["--by", "event"], "--by: there are no stems; name their folder with --stems"),
+        (["--part", "a=all"], "--part: there are no stems; name their folder with --stems"),
+        (["--stems", "d", "--by", "bar"], "--by bar: is not a choice; choose one of note, event"),
+        (["--stems", "d", "--by", "note", "--part", "a=all"], "--by: is beside the point of --part; give one of them"),
+        (["--stems", "d", "--part", "a=frq < 3"], "--part: column 1: found 'frq', which is no quantity"),
+        (["--stems", "d", "--part", "a=all", "--part", "a=none"], "--part: a is named twice; give each part its own"),
+    ],
+)
+def test_rooms_loops_and_stems_that_cannot_be_meant(invoke, events, names, args: list[str], line: str):
+    result = invoke("render", events("a.npz"), *args)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"sparse: {line}") and result.stderr.count("\n") == 1
+    assert names() == ["a.npz"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,21 @@ def test_processes_report_in_the_order_of_the_inputs(tmp_path: Path, events):
     code, records, said = in_processes(*(InfoTask(name, False, False, None) for name in files))
     assert (code, said) == (1, f"sparse: {files[1]}: no such file\n")
     assert [record["events"] for record in records] == [0, 1, 2]
+
+
+def test_threads_work_at_once_and_report_in_the_order_of_the_inputs():
+    """The first waits for the second."""
+    second_began, records = threading.Event(), []
+
+    def together(task: Job, console: Console, interrupts: Interrupts) -> Record:
+        if task.input == "b":
+            second_began.set()
+        elif not second_began.wait(10):
+            raise AssertionError("b did not begin")
+        return {"input": task.input}
+
+    run_each(together, [Job("a"), Job("b")], Console(stream=io.StringIO()), records.append, jobs=2, threads=True)
+    assert records == [{"input": "a"}, {"input": "b"}]
 
 
 class Deadly:

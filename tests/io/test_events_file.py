@@ -498,7 +498,10 @@ def test_writes_no_header_that_it_would_not_read(tmp_path):
 
 
 def column_changes(columns):
-    yield "holds an unknown column 'wet'; update sparse, or remove the column", [*columns, {"name": "wet", "unit": ""}]
+    yield (
+        "holds an unknown column 'width'; update sparse, or remove the column",
+        [*columns, {"name": "width", "unit": ""}],
+    )
     yield "lacks the column attack_s", [column for column in columns if column["name"] != "attack_s"]
     yield "its columns are not in order", columns[1::-1] + columns[2:]
     yield "its columns are not in order", [columns[0], *columns]
