@@ -105,12 +105,9 @@ def fetch_models_command(
                 "--overwrite": overwrite and publish is None,
             }
         )
-        if not (offline or verify or settings.s3_bucket):
-            cure = "give --bucket NAME, or set S3_BUCKET in the environment or in .env"
-            raise SparseError("", "no bucket is named", cure)
+        place = Named("" if offline or verify else f"s3://{settings.bucket_name()}")
     show = print_json if as_json else None
     here = Named(str(model_folder(settings.dest)))
-    place = Named(f"s3://{settings.s3_bucket}")
     if publish is not None:
         publish_folder(Path(publish), place, settings, overwrite, console, show)
     elif listing:

@@ -45,7 +45,7 @@ def setting(kind: type[Any], field: str, name: str, metavar: str | None, help: s
     """An option that fills a setting, `None` where not given; the help tells the default."""
     default = default_of(kind, field)
     shown = f"{default:g}" if isinstance(default, float) else str(default)
-    told = "" if default is None else f" (default {shown})"
+    told = "" if default is None or default is False else f" (default {shown})"  # a flag that is not set says nothing
     return typer.Option(name, help=f"{help}{told}", metavar=metavar, show_default=False)
 
 

@@ -43,7 +43,8 @@ TimeStretch = Annotated[float | None, setting("time_stretch", "--time-stretch", 
 Gain = Annotated[float | None, setting("gain_db", "--gain", "DB", "Louder or softer.")]
 Noise = Annotated[bool | None, setting("noise", "--noise/--no-noise", None, "With or without air and bursts.")]
 RandomTimes = Annotated[
-    bool | None, typer.Option("--random-times", help="Notes at random times, evenly over the recording.")
+    bool | None,
+    setting("random_times", "--random-times", None, "Notes at random times, evenly over the recording."),
 ]
 RandomEvents = Annotated[
     bool | None, setting("random_events", "--random-events", None, "Events trade sounds and keep their times.")

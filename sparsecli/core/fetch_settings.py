@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .errors import SparseError
+
 
 @dataclass(frozen=True)
 class FetchSettings:
@@ -38,3 +40,10 @@ class FetchSettings:
             raise ValueError("--timeout must be over 0 and at most 3600 s")
         if not 1 <= self.attempts <= 100:
             raise ValueError("attempts must be 1 to 100")
+
+    def bucket_name(self) -> str:
+        """The bucket. Raises SparseError where none is named."""
+        if not self.s3_bucket:
+            cure = "give --bucket NAME, or set S3_BUCKET in the environment or in .env"
+            raise SparseError("", "no bucket is named", cure)
+        return self.s3_bucket

@@ -94,11 +94,7 @@ class Bucket:
     """
 
     def __init__(self, settings: FetchSettings) -> None:
-        if not settings.s3_bucket:
-            raise SparseError(
-                "", "no bucket is named", "give --bucket NAME, or set S3_BUCKET in the environment or .env"
-            )
-        self.name = settings.s3_bucket
+        self.name = settings.bucket_name()
         self.prefix = _folder(settings.prefix or "")
         self._client = _client(settings)
 
