@@ -18,6 +18,7 @@ from sparsecli.engine.notes import group_notes, note_table
 from sparsecli.engine.operations import do
 from sparsecli.engine.rendering import render
 from sparsecli.engine.settings import DecomposeSettings, RenderSettings
+from sparsecli.engine.stems import part_of, split_by
 from sparsecli.engine.steps import OPERATIONS, Step
 from sparsecli.io.events_file import load_events, save_events
 
@@ -238,3 +239,32 @@ def test_numbers_of_glides_and_shapes(mixture: Events):
     extra = (mixture.column("chirp_hz_s") != 0).sum() + (mixture.column("shape") != 0).sum()
     sides = (mixture.modes("level_db") > SILENT_DB).sum()
     assert mixture.numbers == 3 * len(mixture) + 2 * sides + extra
+
+
+def test_rooms_take_of_windows_what_they_should(mixture: Events):
+    """In a room that only delays by two samples, all is late but what an edit has taken out of it."""
+    low = Measured(mixture).freq_hz < 500
+    delay = Audio(np.array([[0.0, 0.0, 1.0]], np.float32), RATE)
+    edited = editing.set_wet(mixture, low, 0.0)
+    assert edited.columns == (*mixture.columns, "wet") and edited.numbers == mixture.numbers
+    heard = render(edited, RenderSettings(wet=1.0), delay).samples
+    near, far = (render(mixture.take(rows)).samples for rows in (low, ~low))
+    late = np.pad(far, ((0, 0), (2, 0)))
+    assert np.abs(heard - np.pad(near, ((0, 0), (0, 2))) - late).max() < 1e-5
+    both = combining.merge(decomposed(tones(RATE), atoms=5), edited)
+    assert both.columns == edited.columns and both.column("wet")[:5].tolist() == [1.0] * 5
+
+
+def test_windows_go_round_and_stems_of_them_add_up(mixture: Events):
+    """A round holds what is cut off at its end, at its beginning."""
+    began = mixture.take(mixture.onset_s >= 0)
+    samples = 3000
+    inside = began.take(began.onset_s < samples / RATE)
+    once = render(replace(inside, header=replace(inside.header, duration_s=4 * inside.header.duration_s))).samples
+    whole = np.pad(once, ((0, 0), (0, -once.shape[1] % samples)))
+    looped = render(began, RenderSettings(loop_s=samples / RATE, rounds=2)).samples
+    assert np.abs(looped[:, :samples] - whole.reshape(2, -1, samples).sum(1)).max() < 1e-5
+    assert np.array_equal(looped[:, :samples], looped[:, samples:])
+    stems = split_by(mixture, "note", [part_of("low=freq < 500")])
+    assert [stem.name for stem in stems] == ["low", "rest"]
+    assert np.abs(sum(render(stem.events).samples for stem in stems) - render(mixture).samples).max() < 1e-5
