@@ -21,7 +21,8 @@ from sparsecli.core import columns as table
 from sparsecli.core.fetch_settings import FetchSettings
 from sparsecli.core.manifest import Model
 from sparsecli.core.quantities import DERIVED, SPELLING, UNITS
-from sparsecli.engine.settings import FitSettings, RenderOptions
+from sparsecli.engine.dictionaries import FAMILIES
+from sparsecli.engine.settings import DecomposeSettings, FitSettings, RenderOptions
 from sparsecli.synth import air, noise
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -95,6 +96,22 @@ def pan() -> str:
     return _rows_of([table.PAN_COLUMN])
 
 
+def gabor() -> str:
+    """The numbers of a windowed wave."""
+    return _rows_of(table.GABOR_COLUMNS)
+
+
+def gabor_right() -> str:
+    """The further numbers of a windowed wave in two channels."""
+    return _rows_of(table.GABOR_RIGHT)
+
+
+def dictionaries() -> str:
+    """Families of atoms."""
+    rows = [[f"`{name}`", ", ".join(map(str, family.windows)), family.told] for name, family in FAMILIES.items()]
+    return markdown(["name", "windows in samples, where none are named", "atoms"], rows)
+
+
 def wet() -> str:
     """The number that an edit may add."""
     return _rows_of(table.OPTIONAL_COLUMNS.values())
@@ -150,12 +167,16 @@ def manifest() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "columns": columns,
     "pan": pan,
+    "gabor": gabor,
+    "gabor right": gabor_right,
+    "dictionaries": dictionaries,
     "wet": wet,
     "numbers": numbers,
     "noise": noise_constants,
     "quantities": quantities,
     "units": units,
     "fit settings": lambda: settings(FitSettings),
+    "decompose settings": lambda: settings(DecomposeSettings),
     "render settings": lambda: settings(RenderOptions),
     "fetch settings": lambda: settings(FetchSettings),
     "manifest": manifest,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .api import (
         Audio,
         Comparison,
+        DecomposeSettings,
         Events,
         FitSettings,
         Header,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         RenderSettings,
         SparseError,
         compare,
+        decompose,
         edit,
         fit,
         load,
@@ -36,8 +38,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Audio", "Comparison", "Events", "FitSettings", "Header", "Quality", "RenderSettings", "SparseError", "__version__",
-    "compare", "edit", "fit", "load", "read_audio", "render", "save", "select", "write_audio",
+    "Audio", "Comparison", "DecomposeSettings", "Events", "FitSettings", "Header", "Quality", "RenderSettings",
+    "SparseError", "__version__", "compare", "decompose", "edit", "fit", "load", "read_audio", "render", "save",
+    "select", "write_audio",
 ]  # fmt: skip
 
 

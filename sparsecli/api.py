@@ -20,16 +20,18 @@ from .core.grids import Codes
 from .dsp.quality import Quality
 from .engine import comparing, history, steps
 from .engine.comparing import Comparison
-from .engine.settings import FitSettings, RenderSettings
+from .engine.settings import DecomposeSettings, FitSettings, RenderSettings
 from .io.audio import read_audio, write_audio
 from .io.events_file import load_events, save_events
 
-if TYPE_CHECKING:  # they bring torch, which whoever only reads events can do without
+if TYPE_CHECKING:  # they bring torch or numba, which whoever only reads events can do without
+    from .engine import decomposing
     from .engine.fitting import FitResult, Progress
 
 __all__ = [
-    "Audio", "Comparison", "Events", "FitSettings", "Header", "Quality", "RenderSettings", "SparseError",
-    "compare", "edit", "fit", "load", "read_audio", "render", "save", "select", "write_audio",
+    "Audio", "Comparison", "DecomposeSettings", "Events", "FitSettings", "Header", "Quality", "RenderSettings",
+    "SparseError", "compare", "decompose", "edit", "fit", "load", "read_audio", "render", "save", "select",
+    "write_audio",
 ]  # fmt: skip
 
 
@@ -62,11 +64,41 @@ def fit(
     return fitting.fit(as_audio(recording, sample_rate), replace(settings or FitSettings(), **changes), on_progress)
 
 
+def decompose(
+    recording: Audio | ArrayLike,
+    sample_rate: int | None = None,
+    settings: DecomposeSettings | None = None,
+    on_progress: Callable[[decomposing.Progress], bool] | None = None,
+    **changes: Any,
+) -> decomposing.DecomposeResult:
+    """Decompose a recording into atoms of a dictionary; more than two channels are folded to mono.
+
+    Args:
+        recording: an `Audio`, or samples `[samples]` or `[channels, samples]` with full scale at 1.
+        sample_rate: of samples, in Hz; an `Audio` knows its own.
+        settings: the defaults where not given.
+        on_progress: told how far it has come; returning False ends it with what is found so far.
+        **changes: settings by name, over those of `settings`: `decompose(x, 44100, dictionary="damped", snr_db=15.0)`.
+
+    Returns:
+        The events, of kind `gabor`, with the figures reached in `result.events.header.quality`.
+
+    Raises:
+        ValueError: no sample rate, samples of no such shape or not finite, or a setting out of range.
+        TypeError: no such setting.
+        SparseError: all windows are longer than the recording.
+    """
+    from .engine import decomposing
+
+    chosen = replace(settings or DecomposeSettings(), **changes)
+    return decomposing.decompose(as_audio(recording, sample_rate), chosen, on_progress)
+
+
 def render(events: Events, settings: RenderSettings | None = None, room: Audio | None = None, **changes: Any) -> Audio:
     """The sound of a set of events; it may exceed full scale.
 
     Args:
-        events: of kind `atoms`.
+        events: of any kind.
         settings: the defaults where not given: the source's sample rate, pitch and tempo.
         room: an impulse response, e.g. `read_audio("church.wav")`; None: dry.
         **changes: settings by name, over those of `settings`: `render(events, pitch_shift_semitones=2)`.

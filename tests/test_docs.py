@@ -105,7 +105,7 @@ def test_every_table_is_used_and_every_option_is_documented():
     assert used == set(TABLES.TABLES)
     assert (
         set(OPTIONS)
-        == {"fit", "render", "edit", "fetch-models", "info", "view", "compare"}
+        == {"fit", "decompose", "render", "edit", "fetch-models", "info", "view", "compare"}
         <= set(re.findall(r"^### ([\w-]+)$", text, re.MULTILINE))
     )
 

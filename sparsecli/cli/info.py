@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sparsecli.core.columns import (
-    COLUMNS_OF_KIND,
-    NOISE_FREQ,
-    OPTIONAL_COLUMNS,
-    SILENT_DB,
-    STEREO,
-    STRETCH_S,
-    Column,
-    columns_of,
-)
+from sparsecli.core.columns import KINDS, OPTIONAL_COLUMNS, SILENT_DB, STEREO, STRETCH_S, Column, columns_of
 from sparsecli.core.errors import SparseError
 
 from . import options
@@ -74,7 +65,7 @@ def info_command(
         if rooms:
             run_each(room_one, rooms_found, console, show)
         elif columns and not inputs:
-            for kind in COLUMNS_OF_KIND:
+            for kind in KINDS:
                 show(_columns(kind, columns_of(kind, STEREO, OPTIONAL_COLUMNS)))
         else:
             run_each(info_one, [InfoTask(name, columns, notes, where, legacy) for name in inputs or []], console, show)
@@ -203,8 +194,11 @@ def describe(events: Events) -> Record:
     from sparsecli.engine.notes import note_table
 
     notes = note_table(events)
-    used = events.modes("level_db") > SILENT_DB  # [E, 4]
-    bursts = events.column("noise_level_db") > SILENT_DB  # [E]
+    used = events.modes("level_db") > SILENT_DB  # [E, M]
+    bursts = events.noise_level_db > SILENT_DB  # [E]
+    shared = {name for slot in events.slots for name in slot} | {*events.kind.noise}
+    own = [column for column in events.table if column.name not in shared]
+    last = (*events.kind.stereo, *OPTIONAL_COLUMNS.values())
     header = asdict(events.header)
     del header["optional"]  # seen in the ranges
     stretches = max(1.0, events.header.duration_s / STRETCH_S)
@@ -218,15 +212,12 @@ def describe(events: Events) -> Record:
         "numbers_per_stretch": events.numbers / stretches,
         **header,
         "ranges": {
-            "onset_s": _range(events.onset_s),
-            "attack_s": _range(events.column("attack_s")),
-            "decay_s": _range(events.column("decay_s")),
+            **{column.name: _range(events.column(column.name)) for column in own if column not in last},
             "freq_hz": _range(events.modes("freq_hz")[used]),
             "level_db": _range(events.modes("level_db")[used]),
             "pitch_hz": _range(np.array([note.pitch_hz for note in notes])),
-            "noise_hz": _range(events.column(NOISE_FREQ)[bursts]),
-            "noise_level_db": _range(events.column("noise_level_db")[bursts]),
-            **{name: _range(events.column(name)) for name in ("pan", "wet") if name in events.columns},
+            **(_noise_ranges(events, bursts) if events.kind.noise else {}),
+            **{column.name: _range(events.column(column.name)) for column in own if column in last},
         },
         "air": {
             "channels": events.air.shape[0],
@@ -235,6 +226,11 @@ def describe(events: Events) -> Record:
             "level_db": _range(events.air[events.air > SILENT_DB]),
         },
     }
+
+
+def _noise_ranges(events: Events, bursts: NDArray[np.bool_]) -> Record:
+    names = ("noise_hz", "noise_level_db")
+    return {name: _range(events.column(key)[bursts]) for name, key in zip(names, events.kind.noise, strict=True)}
 
 
 def _range(values: NDArray[np.floating[Any]]) -> list[float] | None:

@@ -21,6 +21,10 @@ NUMBERS_OF_MODE = 3  # frequency, level and phase,
 NUMBERS_OF_BURST = 1  # the level of the noise,
 NUMBERS_OF_BAND = 1  # its frequency, where the mode of the same slot has not paid for it,
 NUMBERS_OF_PAN = 1  # and in two channels the place between them
+NUMBERS_OF_WINDOW = 2  # of an event of kind `gabor`: onset and duration,
+NUMBERS_OF_TONE = 1  # its frequency,
+NUMBERS_OF_SIDE = 2  # level and phase for each channel,
+NUMBERS_OF_KIND = 1  # and the glide and the shape, each where it is not 0
 AIR_FRAMES_PER_S = 1.0
 STRETCH_S = 32768 / 22050  # the unit of `--atoms` and `--budget`: the original's 2^15 samples at 22 050 Hz
 
@@ -34,6 +38,7 @@ STEREO = 2  # channels, between which atoms have their places
 MAX_FREQ_HZ = MAX_SAMPLE_RATE / 2
 MAX_LEVEL_DB = 60.0
 NEPERS_PER_T60 = math.log(1000.0)  # 60 dB
+BELL, DAMPED, COSINE, CLICK = range(4)  # the shapes of windows of kind `gabor`
 PI = 3.1415928  # the float32 above pi, so that a phase of pi stays in range after rounding
 
 # Rounding steps of a quantised file whose phases are rounded to whole turns; finer ones are in proportion. Each error
@@ -125,17 +130,85 @@ PAN_COLUMN = Column(
     "pan", "", -1.0, 1.0, "linear", "place between left (-1) and right (1) of all its modes and noise", PAN_STEP
 )
 
+SHAPES = {"bell": BELL, "damped": DAMPED, "cosine": COSINE, "sample": CLICK}  # of windows, by their names
+_SHAPES_TOLD = ", ".join(f"{number} {name}" for name, number in SHAPES.items())
+MIN_WINDOW_S, MAX_WINDOW_S = 1e-6, 600.0
+MAX_CHIRP_HZ_S = 1e9  # a glide over the whole band within a window of ten samples
+
+
+def _level(name: str, of: str) -> Column:
+    return Column(name, "dBFS", SILENT_DB, MAX_LEVEL_DB, "linear", f"peak level of the wave{of}; -200: silent")
+
+
+def _phase(name: str, of: str) -> Column:
+    return Column(name, "rad", -PI, PI, "angle", f"phase{of}, in the middle of the window; a damped one's at its start")
+
+
+GABOR_COLUMNS: tuple[Column, ...] = (
+    Column("onset_s", "s", MIN_ONSET_S, MAX_ONSET_S, "linear", "start of the window, from the start of the recording"),
+    Column("duration_s", "s", MIN_WINDOW_S, MAX_WINDOW_S, "log", "length of the window"),
+    Column("freq_hz", "Hz", 0.0, MAX_FREQ_HZ, "log", "frequency of the wave"),
+    _level("level_db", ""),
+    _phase("phase_rad", ""),
+    Column(
+        "chirp_hz_s", "Hz/s", -MAX_CHIRP_HZ_S, MAX_CHIRP_HZ_S, "linear",
+        "how fast the frequency rises; freq_hz is where the phase is",
+    ),
+    Column("shape", "", BELL, CLICK, "linear", f"of the window: {_SHAPES_TOLD}"),
+)  # fmt: skip
+GABOR_RIGHT = (_level("level_right_db", " on the right"), _phase("phase_right_rad", " on the right"))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of events: its columns, and which of them hold what all kinds have.
+
+    Attributes:
+        columns: of one channel.
+        stereo: further columns of two channels.
+        slots: names of frequency, level and phase of each of the modes that an event may have.
+        stereo_slots: of further modes in two channels.
+        noise: names of frequency and level of an event's noise; empty where the kind has none.
+        lasting: the column that says how long an event sounds.
+    """
+
+    columns: tuple[Column, ...]
+    stereo: tuple[Column, ...]
+    slots: tuple[tuple[str, str, str], ...]
+    stereo_slots: tuple[tuple[str, str, str], ...]
+    noise: tuple[str, str] | tuple[()]
+    lasting: str
+
+
+KINDS: dict[str, Kind] = {
+    "atoms": Kind(
+        columns=ATOM_COLUMNS,
+        stereo=(PAN_COLUMN,),
+        slots=tuple((f"freq{slot}_hz", f"level{slot}_db", f"phase{slot}_rad") for slot in range(1, MODES_PER_ATOM + 1)),
+        stereo_slots=(),
+        noise=(NOISE_FREQ, "noise_level_db"),
+        lasting="decay_s",
+    ),
+    "gabor": Kind(
+        columns=GABOR_COLUMNS,
+        stereo=GABOR_RIGHT,
+        slots=(("freq_hz", "level_db", "phase_rad"),),
+        stereo_slots=(("freq_hz", "level_right_db", "phase_right_rad"),),
+        noise=(),
+        lasting="duration_s",
+    ),
+}
+
+
 WET_COLUMN = Column(
     "wet", "", 0.0, 1.0, "linear", "how much of `render --wet` it takes: 0 stays out of the room", default=1.0
 )
 
-OPTIONAL_COLUMNS = {WET_COLUMN.name: WET_COLUMN}  # which an edit may add; they stand last
-
-COLUMNS_OF_KIND: dict[str, tuple[Column, ...]] = {"atoms": ATOM_COLUMNS}
+OPTIONAL_COLUMNS = {WET_COLUMN.name: WET_COLUMN}  # of every kind, which an edit may add; they stand last
 
 
 def columns_of(kind: str, channels: int, optional: Collection[str] = ()) -> tuple[Column, ...]:
-    """The table of a set of events: that of its kind, each event's place where there are two channels, and what else.
+    """The table of a set of events: that of its kind, what each event is in two channels, and what else.
 
     Args:
         kind: of events.
@@ -146,4 +219,4 @@ def columns_of(kind: str, channels: int, optional: Collection[str] = ()) -> tupl
     (16, 'pan', 'wet')
     """
     further = tuple(column for name, column in OPTIONAL_COLUMNS.items() if name in optional)
-    return COLUMNS_OF_KIND[kind] + ((PAN_COLUMN,) if channels == STEREO else ()) + further
+    return KINDS[kind].columns + (KINDS[kind].stereo if channels == STEREO else ()) + further

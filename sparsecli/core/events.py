@@ -10,15 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .columns import (
-    MODES_PER_ATOM,
+    KINDS,
     NUMBERS_OF_BAND,
     NUMBERS_OF_BURST,
+    NUMBERS_OF_KIND,
     NUMBERS_OF_MODE,
     NUMBERS_OF_PAN,
+    NUMBERS_OF_SIDE,
     NUMBERS_OF_STRIKE,
+    NUMBERS_OF_TONE,
+    NUMBERS_OF_WINDOW,
     OPTIONAL_COLUMNS,
     SILENT_DB,
+    STEREO,
     Column,
+    Kind,
     columns_of,
 )
 
@@ -106,24 +112,36 @@ class Events:
         index = self.columns.index(name)
         return self.onset_s if index == 0 else self.params[:, index - 1].astype(np.float64)
 
+    @property
+    def kind(self) -> Kind:
+        """The kind of the events."""
+        return KINDS[self.header.kind]
+
+    @property
+    def slots(self) -> tuple[tuple[str, str, str], ...]:
+        """Names of frequency, level and phase of each of the M modes that an event may have."""
+        return self.kind.slots + (self.kind.stereo_slots if self.header.channels == STEREO else ())
+
     def modes(self, quantity: str) -> NDArray[np.float64]:
-        """One quantity (`freq_hz`, `level_db`, `phase_rad`) of all modes, float64 `[E, 4]`."""
-        name, _, unit = quantity.partition("_")
-        return np.stack([self.column(f"{name}{slot}_{unit}") for slot in range(1, MODES_PER_ATOM + 1)], axis=-1)
+        """One quantity (`freq_hz`, `level_db`, `phase_rad`) of all modes, float64 `[E, M]`."""
+        place = ("freq_hz", "level_db", "phase_rad").index(quantity)
+        return np.stack([self.column(slot[place]) for slot in self.slots], axis=-1)
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Names of all columns that hold a level: of modes, and of noise."""
+        return tuple(slot[1] for slot in self.slots) + self.kind.noise[1:]
+
+    @property
+    def noise_level_db(self) -> NDArray[np.float64]:
+        """Level of each event's noise, float64 `[E]`; -200 where there is none."""
+        return self.column(self.kind.noise[1]) if self.kind.noise else np.full(len(self), SILENT_DB)
 
     @property
     def numbers(self) -> int:
         """How many numbers are in use: the cost that `--budget` caps. An unused slot or burst costs nothing."""
-        modes = self.modes("level_db") > SILENT_DB  # [E, 4]
-        bursts = self.column("noise_level_db") > SILENT_DB  # [E]
-        bands = bursts & ~modes[:, -1]  # bursts whose frequency no mode shares
-        return (
-            (NUMBERS_OF_STRIKE + NUMBERS_OF_PAN * ("pan" in self.columns)) * len(self)
-            + NUMBERS_OF_MODE * int(modes.sum())
-            + NUMBERS_OF_BURST * int(bursts.sum())
-            + NUMBERS_OF_BAND * int(bands.sum())
-            + int((self.air > SILENT_DB).sum())
-        )
+        events = _NUMBERS_OF[self.header.kind](self)
+        return events + int((self.air > SILENT_DB).sum())
 
     def take(self, rows: NDArray[Any]) -> Events:
         """The events at `rows` (indices or a mask); the air stays."""
@@ -135,6 +153,28 @@ class Events:
             id=self.id[rows],
             noise_seed=self.noise_seed[rows],
         )
+
+
+def _numbers_of_atoms(events: Events) -> int:
+    modes = events.modes("level_db") > SILENT_DB  # [E, M]
+    bursts = events.noise_level_db > SILENT_DB  # [E]
+    bands = bursts & ~modes[:, -1]  # bursts whose frequency no mode shares
+    return (
+        (NUMBERS_OF_STRIKE + NUMBERS_OF_PAN * ("pan" in events.columns)) * len(events)
+        + NUMBERS_OF_MODE * int(modes.sum())
+        + NUMBERS_OF_BURST * int(bursts.sum())
+        + NUMBERS_OF_BAND * int(bands.sum())
+    )
+
+
+def _numbers_of_gabor(events: Events) -> int:
+    sides = events.modes("level_db") > SILENT_DB  # [E, M]
+    extras = sum(int((events.column(name) != 0).sum()) for name in ("chirp_hz_s", "shape"))
+    own = (NUMBERS_OF_WINDOW + NUMBERS_OF_TONE) * len(events)
+    return own + NUMBERS_OF_SIDE * int(sides.sum()) + NUMBERS_OF_KIND * extras
+
+
+_NUMBERS_OF = {"atoms": _numbers_of_atoms, "gabor": _numbers_of_gabor}
 
 
 def with_optional(events: Events, names: Collection[str]) -> Events:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import NEPERS_PER_T60, SILENT_DB
+from .columns import DAMPED, NEPERS_PER_T60, SILENT_DB
 from .events import Events
 
 Floats = NDArray[np.float64]
@@ -30,6 +30,7 @@ WEIGHT_HZ = 52.0  # of Klapuri's weight of a partial
 COMPRESSION = 0.5  # of amplitudes in a salience: without, one loud partial outweighs a series; measured
 
 _HARMONICS = np.arange(1, PARTIALS + 1)
+DAMPED_ATTACK = 1 / 32  # of a damped window of kind `gabor`, over its duration; measured: 1/128 takes more atoms
 _TOLERATED = 2 ** (TOLERANCE / 12)  # the tolerance as a ratio of frequencies
 _NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 NOTE_NAME = "([a-g])([#b\u266f\u266d]?)(-?[0-9]{1,2})"  # letter, sharp or flat, octave
@@ -145,7 +146,11 @@ class Partials:
 
 
 def partials_of(events: Events) -> Partials:
-    """The modes in use of events of kind `atoms`."""
+    """The modes in use, as damped ones: of an atom they are, and a windowed wave stands for one as long and as loud."""
+    return _PARTIALS_OF[events.header.kind](events)
+
+
+def _modes_of_strikes(events: Events) -> Partials:
     level_db = events.modes("level_db")  # [E, 4]
     atom, slot = np.nonzero(
         (level_db > SILENT_DB) & (events.modes("freq_hz") > 0) & (events.column("decay_s") > 0)[:, None]
@@ -157,6 +162,24 @@ def partials_of(events: Events) -> Partials:
     amplitude = 10 ** (level_db[atom, slot] / 20) / np.maximum(peak, 1e-30) * turn
     midi = midi_of(events.modes("freq_hz")[atom, slot])
     return Partials(atom, events.onset_s[atom], attack_s, damping, midi, amplitude)
+
+
+def _strikes_of_windows(events: Events) -> Partials:
+    # A bell of length D is as a strike of attack D / 6 and damping 6 / D: it rises for a fifth of D, and is 40 dB down
+    # by the end. A damped window is a strike.
+    level_db = events.modes("level_db")  # [E, M]
+    atom, slot = np.nonzero((level_db > SILENT_DB) & (events.modes("freq_hz") > 0))
+    duration_s, damped = events.column("duration_s")[atom], events.column("shape")[atom] == DAMPED
+    damping = np.where(damped, NEPERS_PER_T60, 6.0) / duration_s
+    attack_s = np.where(damped, DAMPED_ATTACK, 1 / 6) * duration_s
+    freq_hz = events.modes("freq_hz")[atom, slot]
+    to_onset = np.where(damped, 0.0, -np.pi * np.remainder(freq_hz * duration_s, 2.0))  # half the window before
+    turn = np.exp(1j * (events.modes("phase_rad")[atom, slot] + to_onset))
+    amplitude = 10 ** (level_db[atom, slot] / 20) / envelope_peak(attack_s * damping) * turn
+    return Partials(atom, events.onset_s[atom], attack_s, damping, midi_of(freq_hz), amplitude)
+
+
+_PARTIALS_OF = {"atoms": _modes_of_strikes, "gabor": _strikes_of_windows}
 
 
 def series(midi: Floats, partials: Floats) -> tuple[NDArray[np.bool_], Floats]:

@@ -14,9 +14,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import COLUMNS_OF_KIND, NEPERS_PER_T60, NOISE_FREQ, OPTIONAL_COLUMNS, PAN_COLUMN, SILENT_DB, Column
+from .columns import KINDS, OPTIONAL_COLUMNS, SILENT_DB, Column
 from .events import Events
-from .partials import by_label, envelope_energy_s, envelope_peak, midi_of, partials_of, pitches_of
+from .partials import by_label, midi_of, partials_of, pitches_of
+from .spans import energies_s, lasting_s
 
 Values = NDArray[Any]  # `[E]`, float32 where they are a column of the file as it is, else float64
 Unit = Literal["", "s", "Hz", "dB", "%", "rad", "semitones"]
@@ -51,13 +52,18 @@ class Measured:
 
     @cached_property
     def levels_db(self) -> Values:
-        """Of the modes, `[E, 4]`."""
+        """Of the modes, `[E, M]`."""
         return self.events.modes("level_db").astype(np.float32)
+
+    @cached_property
+    def noise_level_db(self) -> Values:
+        """Of the noise, `[E]`; -200 where there is none."""
+        return self.events.noise_level_db.astype(np.float32)
 
     @cached_property
     def level_db(self) -> Values:
         """Of the loudest mode, or of the noise where there is none, `[E]`."""
-        return np.where(self.has_mode, self.levels_db.max(1), self.column("noise_level_db"))
+        return np.where(self.has_mode, self.levels_db.max(1), self.noise_level_db)
 
     @cached_property
     def has_mode(self) -> NDArray[np.bool_]:
@@ -69,9 +75,9 @@ class Measured:
         """Of the loudest mode, or of the noise where there is none, `[E]`; NaN where there is neither."""
         freqs_hz = self.events.modes("freq_hz").astype(np.float32)
         loudest = np.take_along_axis(freqs_hz, self.levels_db.argmax(1)[:, None], 1)[:, 0]
-        noise = self.column("noise_level_db") > SILENT_DB
-        of_noise = np.where(noise, self.column(NOISE_FREQ), np.float32(np.nan))
-        return np.where(self.has_mode, loudest, of_noise)
+        noise = self.noise_level_db > SILENT_DB
+        noise_hz = self.column(self.events.kind.noise[0]) if self.events.kind.noise else np.float32(np.nan)
+        return np.where(self.has_mode, loudest, np.where(noise, noise_hz, np.float32(np.nan)))
 
     @cached_property
     def midi(self) -> Values:
@@ -93,24 +99,13 @@ class Measured:
 
     @cached_property
     def duration_s(self) -> Values:
-        """From the onset until exp(-d u) is 60 dB under the envelope's peak, `[E]`; 0 without decay."""
-        return self.falls_s(60.0)
-
-    def falls_s(self, fall_db: float) -> Values:
-        """From the onset until exp(-d u), which E(u) exp(-d u) never exceeds, is so far under its peak, `[E]`."""
-        decay_s = self.column("decay_s").astype(np.float64)
-        z = self.column("attack_s") * NEPERS_PER_T60 / np.maximum(decay_s, 1e-9)
-        nepers = fall_db / 20 * math.log(10) - np.log(np.maximum(envelope_peak(z), 1e-30))
-        return np.asarray(nepers / NEPERS_PER_T60 * decay_s)
+        """From the onset until the event is 60 dB under its peak, `[E]`; 0 without decay."""
+        return lasting_s(self.events)
 
     @cached_property
     def energy_s(self) -> Values:
         """Of the modes, each by itself and in one channel, `[E]`, in s: a sine of full scale has 0.5 in a second."""
-        decay_s = self.column("decay_s").astype(np.float64)
-        attack_s, damping = self.column("attack_s").astype(np.float64), NEPERS_PER_T60 / np.maximum(decay_s, 1e-9)
-        power = np.where(self.levels_db > SILENT_DB, 10 ** (self.levels_db.astype(np.float64) / 10), 0.0).sum(1)
-        of_peak_1 = envelope_energy_s(attack_s, damping) / np.maximum(envelope_peak(attack_s * damping), 1e-30) ** 2
-        return np.where(decay_s > 0, power * of_peak_1, 0.0)
+        return energies_s(self.events)
 
 
 def _energy_db(measured: Measured) -> Values:
@@ -141,7 +136,7 @@ class Quantity:
 
 
 def _of_column(column: Column) -> Quantity:
-    units: dict[str, Unit] = {"s": "s", "Hz": "Hz", "dBFS": "dB", "rad": "rad", "": ""}
+    units: dict[str, Unit] = {"s": "s", "Hz": "Hz", "dBFS": "dB", "rad": "rad", "Hz/s": "", "": ""}
     return Quantity(column.name, units[column.unit], column.meaning, lambda measured: measured.column(column.name))
 
 
@@ -158,14 +153,14 @@ DERIVED: tuple[Quantity, ...] = (
     Quantity("level", "dB", "peak level of the loudest mode; of the noise where there is none", lambda m: m.level_db),
     Quantity("energy", "dB", "energy of the modes; 0 dB is 1 s of a constant at full scale", _energy_db),
     Quantity("share", "%", "of the energy of all events, from 0 to 1", _share),
-    Quantity("noise", "dB", "level of the noise; -200: none", lambda m: m.column("noise_level_db")),
+    Quantity("noise", "dB", "level of the noise; -200: none", lambda m: m.noise_level_db),
     Quantity("modes", "", "how many modes are in use", lambda m: (m.levels_db > SILENT_DB).sum(1).astype(np.float64)),
     Quantity("note", "", "label of the musical note; -1 where not grouped", lambda m: m.events.note.astype(np.float64)),
     Quantity("id", "", "unique name of the event", lambda m: m.events.id.astype(np.float64)),
 )
 COLUMNS: dict[str, Column] = {
     column.name: column
-    for table in (*COLUMNS_OF_KIND.values(), (PAN_COLUMN, *OPTIONAL_COLUMNS.values()))
+    for table in (*((*kind.columns, *kind.stereo) for kind in KINDS.values()), OPTIONAL_COLUMNS.values())
     for column in table
 }
 QUANTITIES: dict[str, Quantity] = {

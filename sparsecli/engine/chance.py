@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..core.events import Events
-from .editing import LEVELS, MOST_OCTAVES, Mask, finite, raise_levels, scale_columns, with_columns
+from .editing import MOST_OCTAVES, Mask, finite, raise_levels, scale_columns, with_columns
 
 DB_PER_OCTAVE = 20 * math.log10(2)  # a factor of two in amplitude
 
@@ -35,7 +35,7 @@ def perturb(events: Events, rows: Mask, amount: float, seed: int) -> Events:
     for column, up in zip(events.table, octaves.tolist(), strict=True):
         if column.scale == "log":
             changed = scale_columns(changed, rows, (column.name,), 2.0**up)
-        elif column.name in LEVELS:
+        elif column.name in events.levels:
             level_db = raise_levels(events.column(column.name)[rows], up * DB_PER_OCTAVE)
             changed = with_columns(changed, rows, {column.name: level_db})
     return changed

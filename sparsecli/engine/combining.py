@@ -17,7 +17,6 @@ from ..core.columns import (
     AIR_FRAMES_PER_S,
     MAX_LEVEL_DB,
     MAX_ONSET_S,
-    PAN_COLUMN,
     SILENT_DB,
     STEREO,
     columns_of,
@@ -118,8 +117,19 @@ def _like(events: Events, channels: int, sample_rate: int) -> Events:
     """Events of so many channels at a rate; what was in another number of them goes to all alike."""
     params, header = events.params, replace(events.header, channels=channels, sample_rate=sample_rate)
     if channels == STEREO and events.header.channels != STEREO:
-        params = np.insert(params, len(columns_of(header.kind, 1)) - 1, PAN_COLUMN.default, axis=1)
+        further = len(columns_of(header.kind, 1)) - 1  # where they stand in `params`, before what is optional
+        params = np.hstack([params[:, :further], _both_sides(events), params[:, further:]])
     return replace(events, header=header, params=params, air=_air_like(events, channels, sample_rate))
+
+
+def _both_sides(events: Events) -> NDArray[np.float32]:
+    """What the further columns of two channels hold for events of one: the same on both sides, the middle."""
+    sides = zip(events.kind.slots, events.kind.stereo_slots, strict=False)
+    same = {right: left for one, other in sides for left, right in zip(one, other, strict=True)}
+    columns = [
+        events.column(same[name.name]) if name.name in same else np.zeros(len(events)) for name in events.kind.stereo
+    ]
+    return np.stack(columns, axis=-1).astype(np.float32)
 
 
 def _joined(sets: tuple[Events, ...] | list[Events]) -> Events:

@@ -14,17 +14,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.columns import MAX_LEVEL_DB, MODES_PER_ATOM, SILENT_DB, STEREO
+from ..core.columns import MAX_LEVEL_DB, SILENT_DB, STEREO
 from ..core.events import Events, with_optional
 from ..core.quantities import Measured, find_quantity
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-SLOTS = range(1, MODES_PER_ATOM + 1)
-FREQS = tuple(f"freq{slot}_hz" for slot in SLOTS)  # of modes, and the noise with the last
-MODE_LEVELS = tuple(f"level{slot}_db" for slot in SLOTS)
-LEVELS = (*MODE_LEVELS, "noise_level_db")
 LEAST = float(np.finfo(np.float32).tiny)  # what is above 0 stays so: a sounding event needs a decay and a frequency
 MOST_OCTAVES = 1000.0  # whatever the frequency, it is then at an end of its range; keeps powers of two finite
 FADE_DB = -60.0  # where fades begin and end: hardly heard
@@ -59,7 +55,7 @@ def shift_pitch(events: Events, rows: Mask, semitones: float | Floats) -> Events
         ValueError: `semitones` is not finite.
     """
     octaves = np.clip(finite("semitones", semitones) / 12, -MOST_OCTAVES, MOST_OCTAVES)
-    return scale_columns(events, rows, FREQS, np.exp2(octaves))
+    return scale_glides(scale_columns(events, rows, freqs_of(events), np.exp2(octaves)), rows, np.exp2(octaves))
 
 
 # Levels
@@ -77,13 +73,13 @@ def change_gain(events: Events, rows: Mask, gain_db: float | Floats, air: bool =
     Raises:
         ValueError: `gain_db` is not finite.
     """
-    raised = _raise_columns(events, rows, LEVELS, finite("gain_db", gain_db))
+    raised = _raise_columns(events, rows, events.levels, finite("gain_db", gain_db))
     return replace(raised, air=raise_levels(events.air, gain_db)) if air else raised
 
 
 def change_noise(events: Events, rows: Mask, gain_db: float) -> Events:
     """Levels of the bursts alone raised by `gain_db`. Raises ValueError where that is not finite."""
-    return _raise_columns(events, rows, ("noise_level_db",), finite("gain_db", gain_db))
+    return _raise_columns(events, rows, events.kind.noise[1:], finite("gain_db", gain_db))
 
 
 def air_gain(events: Events, gain_db: float) -> Events:
@@ -139,7 +135,8 @@ def tilt(events: Events, rows: Mask, db_per_octave: float, freq_hz: float = 1000
     """
     slope, about_hz = float(finite("db_per_octave", db_per_octave)), positive("freq_hz", freq_hz)
     changes = {}
-    for level, freq in zip(LEVELS, (*FREQS, FREQS[-1]), strict=True):
+    pairs = [(level, freq) for freq, level, _ in events.slots]
+    for level, freq in [*pairs, *([(events.kind.noise[1], events.kind.noise[0])] if events.kind.noise else [])]:
         own_hz = events.column(freq)[rows]
         octaves = np.log2(np.where(own_hz > 0, own_hz, about_hz) / about_hz)
         changes[level] = raise_levels(events.column(level)[rows], slope * octaves)
@@ -157,6 +154,16 @@ def scale_decay(events: Events, rows: Mask, factor: float) -> Events:
 def scale_attack(events: Events, rows: Mask, factor: float) -> Events:
     """Attacks times `factor`; peaks stay as loud and come later or sooner. Raises ValueError for one not above 0."""
     return scale_columns(events, rows, ("attack_s",), positive("factor", factor))
+
+
+def scale_lasting(events: Events, rows: Mask, factor: float) -> Events:
+    """Decays, or lengths of windows, times `factor`; a glide then covers the same frequencies.
+
+    Raises:
+        ValueError: the factor is not above 0.
+    """
+    positive("factor", factor)
+    return scale_glides(scale_columns(events, rows, (events.kind.lasting,), factor), rows, 1 / factor)
 
 
 # Places
@@ -223,6 +230,18 @@ def _without_air(events: Events) -> Events:
 
 
 # Columns
+
+
+def freqs_of(events: Events) -> tuple[str, ...]:
+    """Names of all columns that hold a frequency, each once: of modes, and of noise."""
+    return tuple(dict.fromkeys([freq for freq, _, _ in events.slots] + list(events.kind.noise[:1])))
+
+
+def scale_glides(events: Events, rows: Mask, factor: float | Floats) -> Events:
+    """How fast frequencies rise or fall, times `factor`, of kinds that glide."""
+    if "chirp_hz_s" not in events.columns:
+        return events
+    return with_columns(events, rows, {"chirp_hz_s": events.column("chirp_hz_s")[rows] * factor})
 
 
 def with_columns(events: Events, rows: Mask, changes: Mapping[str, NDArray[np.floating]]) -> Events:

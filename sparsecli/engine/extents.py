@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ..core.columns import SILENT_DB
 from ..core.events import Events
 from ..core.quantities import Measured
+from ..core.spans import lasting_s
 
 Floats = NDArray[np.float64]
 
@@ -16,7 +17,7 @@ AUDIBLE_DB = 80.0  # an event ends where all of it is so far under its peak, as 
 
 def loudest_db(events: Events) -> Floats:
     """Level of the loudest mode or burst, `[E]`; -200 where nothing sounds."""
-    return np.asarray(np.maximum(events.modes("level_db").max(-1), events.column("noise_level_db")))
+    return np.asarray(np.maximum(events.modes("level_db").max(-1), events.noise_level_db))
 
 
 def loudest_hz(events: Events) -> Floats:
@@ -25,6 +26,5 @@ def loudest_hz(events: Events) -> Floats:
 
 
 def ends_s(events: Events) -> Floats:
-    """When each event has fallen 80 dB under its peak for good, `[E]`; the onset of what is silent."""
-    sounding = (loudest_db(events) > SILENT_DB) & (events.column("decay_s") > 0)
-    return np.asarray(events.onset_s + np.where(sounding, Measured(events).falls_s(AUDIBLE_DB), 0.0))
+    """When each event has fallen 80 dB under its peak for good, or its window ends, `[E]`; the onset of silent ones."""
+    return np.asarray(events.onset_s + np.where(loudest_db(events) > SILENT_DB, lasting_s(events, AUDIBLE_DB), 0.0))

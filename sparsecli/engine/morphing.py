@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..core.columns import MODES_PER_ATOM, SILENT_DB
 from ..core.events import Events
 from .combining import Air, Rows, alike, apart, pair_up
-from .editing import FREQS, LEVELS, MODE_LEVELS, Floats, change_gain, every, with_columns
+from .editing import Floats, change_gain, every, with_columns
 from .timing import air_at, stack, within_file
 
 LONELY_OCTAVES = 2.0  # what it costs to pair a slot in use with an unused one: no mode glides further than twice that
@@ -64,7 +64,7 @@ def _between(one: Events, other: Events, amount: float) -> Events:
     changes = {}
     for column in one.table[1:]:
         start, end = one.column(column.name), other.column(column.name)
-        if column.name in LEVELS:
+        if column.name in one.levels:
             changes[column.name] = between_levels(start, end, amount)
         elif column.scale == "log":
             changes[column.name] = _between_ratios(start, end, amount)
@@ -93,7 +93,7 @@ def _slots(one: Events, other: Events) -> Rows:
     glide = np.abs(octaves[0][:, :, None] - octaves[1][:, None, :])  # [P, 4, 4]
     alone = used[0][:, :, None] != used[1][:, None, :]
     cost = np.where(alone, LONELY_OCTAVES, glide)[:, np.arange(MODES_PER_ATOM), ORDERS].sum(-1)  # [P, 24]
-    noisy = np.maximum(one.column("noise_level_db"), other.column("noise_level_db")) > SILENT_DB  # [P]
+    noisy = np.maximum(one.noise_level_db, other.noise_level_db) > SILENT_DB  # [P]
     cost[noisy[:, None] & (ORDERS[:, -1] != MODES_PER_ATOM - 1)] = np.inf
     return np.asarray(ORDERS[cost.argmin(-1)], np.intp)
 
@@ -101,11 +101,8 @@ def _slots(one: Events, other: Events) -> Rows:
 def _in_order(events: Events, slots: Rows) -> Events:
     """Events whose modes stand in other slots, `[E, 4]`."""
     changes: dict[str, Floats] = {}
-    for names, quantity in (
-        (FREQS, "freq_hz"),
-        (MODE_LEVELS, "level_db"),
-        (tuple(name.replace("level", "phase").replace("_db", "_rad") for name in MODE_LEVELS), "phase_rad"),
-    ):
+    for place, quantity in enumerate(("freq_hz", "level_db", "phase_rad")):
+        names = [slot[place] for slot in events.slots]
         moved = np.take_along_axis(events.modes(quantity), slots, -1)  # [E, 4]
         changes |= dict(zip(names, moved.T, strict=True))
     return with_columns(events, every(events), changes)

@@ -128,6 +128,9 @@ def do(events: Events, steps: Sequence[Step], load: Callable[[str], Events]) -> 
             air = selects_air(step.value)
             continue
         rows = np.isin(events.id, chosen) if chosen is not None else editing.every(events)
+        if events.header.kind not in OPERATIONS[step.name].kinds:
+            takes = " and ".join(OPERATIONS[step.name].kinds)
+            raise ValueError(f"--{step.name} is for events of kind {takes}, and these are of kind {events.header.kind}")
         known = OPERATIONS[step.name].qualifiers
         qualified = {name: step.qualifiers.get(name, QUALIFIERS[name].default) for name in known}
         events = ACTS[step.name](Given(events, rows, air, step.value, qualified, load))

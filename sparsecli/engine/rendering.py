@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from .editing import keep
 from .extents import ends_s
 from .settings import RenderSettings
 from .transforms import transformed
+from .windows import render_mixes
 
 AIR_SEED = 0xA1  # in the upper half of the key of the air's noise, apart from every event's; the channel in the lower
 SEAM_S = 0.5  # in which the air of a loop goes over into itself: half a frame of it
@@ -36,7 +38,7 @@ def render(events: Events, settings: RenderSettings | None = None, room: Audio |
     """The sound of a set of events; it may exceed full scale.
 
     Args:
-        events: of kind `atoms`.
+        events: of any kind.
         settings: rate, pitch, time, gain, chance, wetness, loop; the source's where not given.
         room: the impulse response of one, of 1 or 2 channels and any rate; None: dry.
 
@@ -73,7 +75,7 @@ def play_once(events: Events, samples: int, rate: int, settings: RenderSettings,
     """The sound of events from the recording's start on.
 
     Args:
-        events: of kind `atoms`.
+        events: of any kind.
         samples: how long.
         rate: in Hz.
         settings: whether there is noise, and where to compute.
@@ -82,14 +84,7 @@ def play_once(events: Events, samples: int, rate: int, settings: RenderSettings,
     Returns:
         float32 `[mixes, channels, samples]`: what stays dry and what is sent, or one mix of all without a room.
     """
-    device = choose_device(settings.device)
-    shares = _shares(events, wet, device)  # [mixes, E]
-    gains = (shares[:, None] * gains_of(events, device)).flatten(0, 1)  # [mixes x channels, E]
-    sound = render_modes(modes_of(events, device), samples, rate, gains=gains).cpu().numpy()
-    if settings.noise:
-        of_air = [1.0] if wet is None else [1 - wet, wet]
-        sound = sound + render_noise(events, samples, rate, gains, of_air, device)
-    return sound.astype(np.float32).reshape(len(shares), len(gains) // len(shares), samples)
+    return _PLAYERS[events.header.kind](events, samples, rate, settings, wet)
 
 
 def play_round(events: Events, samples: int, rate: int, settings: RenderSettings, wet: float | None = None) -> Sound:
@@ -120,6 +115,29 @@ def ring_samples(events: Events, samples: int, rate: int) -> int:
     return max(samples, math.ceil((float(ends_s(events).max(initial=0.0)) + SETTLE_S) * rate))
 
 
+def _play_atoms(events: Events, samples: int, rate: int, settings: RenderSettings, wet: float | None) -> Sound:
+    """Modes, and the noise where it is wanted."""
+    device = choose_device(settings.device)
+    shares = tensor(_shares(events, wet), device)  # [mixes, E]
+    gains = (shares[:, None] * gains_of(events, device)).flatten(0, 1)  # [mixes x channels, E]
+    sound = render_modes(modes_of(events, device), samples, rate, gains=gains).cpu().numpy()
+    if settings.noise:
+        of_air = [1.0] if wet is None else [1 - wet, wet]
+        sound = sound + render_noise(events, samples, rate, gains, of_air, device)
+    return sound.astype(np.float32).reshape(len(shares), len(gains) // len(shares), samples)
+
+
+def _play_windows(events: Events, samples: int, rate: int, settings: RenderSettings, wet: float | None) -> Sound:
+    """Windowed waves, which have no noise."""
+    return render_mixes(events, samples, rate, _shares(events, wet)).astype(np.float32)
+
+
+_PLAYERS: dict[str, Callable[[Events, int, int, RenderSettings, float | None], Sound]] = {
+    "atoms": _play_atoms,
+    "gabor": _play_windows,
+}
+
+
 def gains_of(events: Events, device: torch.device) -> Tensor:
     """What of each event goes to each channel, `[channels, E]`: 1 - pan left and 1 + pan right, or all into one.
 
@@ -131,14 +149,13 @@ def gains_of(events: Events, device: torch.device) -> Tensor:
     return torch.stack([1 - pan, 1 + pan])
 
 
-def _shares(events: Events, wet: float | None, device: torch.device) -> Tensor:
+def _shares(events: Events, wet: float | None) -> NDArray[np.float64]:
     """What of each event goes into each mix, `[mixes, E]`: all of it, or what stays dry and what is sent."""
     if wet is None:
-        return torch.ones(1, len(events), device=device)
+        return np.ones((1, len(events)))
     has_own = "wet" in events.columns
     own = events.column("wet") if has_own else np.full(len(events), OPTIONAL_COLUMNS["wet"].default)
-    sent = tensor(wet * own, device)
-    return torch.stack([1 - sent, sent])
+    return np.stack([1 - wet * own, wet * own])
 
 
 def modes_of(events: Events, device: torch.device) -> Modes:

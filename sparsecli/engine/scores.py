@@ -25,7 +25,6 @@ from ..core.columns import (
 from ..core.errors import SparseError
 from ..core.events import Events, Header, make_noise_seeds, notes_of
 from ..core.score import MAX_VELOCITY, MIN_VELOCITY, Score, ScoreNote, in_order
-from .editing import FREQS, MODE_LEVELS
 from .notes import Note, group_notes, note_table
 
 Floats = NDArray[np.float64]
@@ -39,8 +38,8 @@ FIXED_POINT_STEPS = 30  # each leaves at most 0.29 of the error
 MAX_ATOMS = 5_000_000  # of a played score: a gigabyte
 
 _PLACE = {column.name: index - 1 for index, column in enumerate(ATOM_COLUMNS)}  # in `params`
-_FREQS = [_PLACE[name] for name in FREQS]
-_LEVELS = [_PLACE[name] for name in MODE_LEVELS]
+_FREQS = [_PLACE[f"freq{slot}_hz"] for slot in range(1, MODES_PER_ATOM + 1)]
+_LEVELS = [_PLACE[f"level{slot}_db"] for slot in range(1, MODES_PER_ATOM + 1)]
 _PHASES = [_PLACE[f"phase{slot}_rad"] for slot in range(1, MODES_PER_ATOM + 1)]
 _NOISE, _NOISE_FREQ = _PLACE["noise_level_db"], _PLACE[NOISE_FREQ]
 _DECAY, _ATTACK = _PLACE["decay_s"], _PLACE["attack_s"]
@@ -165,7 +164,7 @@ def play(score: Score, voice: Events, *, release_s: float = RELEASE_S, with_air:
 
     Raises:
         SparseError: the score or the voice has no notes, the score lasts longer than a day, or the setting is out of
-            range.
+            range; or the voice is of another kind.
     """
     if not MIN_RELEASE_S <= release_s <= MAX_RELEASE_S:
         raise SparseError("release_s", f"{release_s:g} is not in {MIN_RELEASE_S:g} .. {MAX_RELEASE_S:g} s")
@@ -174,6 +173,8 @@ def play(score: Score, voice: Events, *, release_s: float = RELEASE_S, with_air:
         raise SparseError(score.name or "score", "has no notes to play")
     if not all(0 <= note.onset_s <= note.end_s <= MAX_ONSET_S - MAX_RELEASE_S for note in notes):
         raise SparseError(score.name or "score", "has notes before 0 s or after a day")
+    if voice.header.kind != "atoms":
+        raise SparseError("--voice", f"its events are of kind {voice.header.kind}", "a score needs those of sparse fit")
     events = voice if notes_of(voice) else group_notes(voice)
     source = voice_of(events)
     wanted = _Wanted.of(notes)

@@ -15,11 +15,15 @@ from sparsecli.core.columns import (
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Quality = Literal["fast", "normal", "best"]
+Method = Literal["pursuit"]
+Variant = Literal["plain", "cyclic", "orthogonal", "gradient"]
 SplitBy = Literal["note", "event"]  # what stems are of
 
 MAX_ATOMS = 100_000
 DEFAULT_ATOMS = 64
 LEAST_NUMBERS = NUMBERS_OF_STRIKE + NUMBERS_OF_MODE  # of an atom
+DEFAULT_WINDOWS = 204  # windowed waves of five numbers: as many numbers as 64 atoms of 16
+MAX_THRESHOLD = 0.1  # beyond, what an atom leaves behind of its neighbours is as large as they are
 MAX_SNR_DB = 150.0  # what float32 samples can tell from a perfect copy
 MIN_BANDWIDTH_HZ = 20.0  # the lowest audible tone
 MIN_BITS, MAX_BITS = 4.0, 16.0  # a number: below, too many modes drop out; above, plain float32 is no larger
@@ -115,6 +119,50 @@ class FitSettings:
         check_range("--bandwidth", self.bandwidth_hz, MIN_BANDWIDTH_HZ, MAX_FREQ_HZ, "Hz")
         check_range("--bits", self.bits, MIN_BITS, MAX_BITS)
         check_range("--seed", self.seed, 0, SEEDS - 1)
+
+
+@dataclass(frozen=True)
+class DecomposeSettings:
+    """Settings of `decompose`.
+
+    Attributes:
+        method: how events are found.
+        dictionary: of atoms: families joined by +, each with lengths of windows in samples after a colon.
+        variant: of the pursuit: `plain` takes the best atom and never looks back, `gradient` takes a step along the
+            gradient of all amplitudes that a new atom meets, `orthogonal` solves them, `cyclic` chooses atoms again.
+        atoms: density: this many atoms for each 1.486 s of audio; None: 204, or as many as the SNR takes.
+        snr_db: stop once this SNR is reached; None: no such goal.
+        seconds: stop after this much time; None: no limit. The one rule that gives up identical bytes.
+        overlap: atoms of one frequency for each length of their window.
+        threshold: inner products between atoms of energy 1 that are smaller count as 0; 0 is exact and slow.
+        notes: group the events into musical notes.
+    """
+
+    method: Method = "pursuit"
+    dictionary: str = "gabor"
+    variant: Variant = "plain"
+    atoms: int | None = None
+    snr_db: float | None = None
+    seconds: float | None = None
+    overlap: int = 4
+    threshold: float = 1e-4
+    notes: bool = False
+
+    @property
+    def density(self) -> int | None:
+        """Atoms for each 1.486 s at most; None: no such limit."""
+        return DEFAULT_WINDOWS if self.atoms is None and self.snr_db is None else self.atoms
+
+    def __post_init__(self) -> None:
+        from .dictionaries import OVERLAPS, parse_dictionary
+
+        parse_dictionary(self.dictionary)
+        check_range("--atoms", self.atoms, 1, MAX_ATOMS)
+        check_range("--snr", self.snr_db, 0, MAX_SNR_DB, "dB")
+        check_range("--seconds", self.seconds, 0, None, "s")
+        check_range("threshold", self.threshold, 0, MAX_THRESHOLD)
+        if self.overlap not in OVERLAPS:
+            raise ValueError(f"an overlap of {self.overlap}; give one of {', '.join(map(str, OVERLAPS))}")
 
 
 @dataclass(frozen=True)

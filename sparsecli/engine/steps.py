@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from ..core.columns import KINDS
 from .settings import (
     MAX_GAIN_DB,
     MAX_PERTURB_OCTAVES,
@@ -24,6 +25,7 @@ WHERE = "where"
 NOTES = "notes"  # said of a `where`: a note of which one event is selected is selected whole
 AUTO = "auto"  # the tempo that is found in the onsets
 DAY_S = 86400.0
+ATOMS = ("atoms",)  # what has decays, attacks, noise and places of its own
 FILE = "FILE"  # the metavar of what names an events file
 
 
@@ -75,9 +77,15 @@ class Qualifier(Asked):
 
 @dataclass(frozen=True)
 class Operation(Asked):
-    """One operation; `qualifiers` are the names of those that it knows."""
+    """One operation.
+
+    Attributes:
+        qualifiers: names of those that it knows.
+        kinds: of events that it can be done to.
+    """
 
     qualifiers: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = tuple(KINDS)
 
     @property
     def takes_file(self) -> bool:
@@ -116,11 +124,11 @@ OPERATIONS: dict[str, Operation] = _by_name(
     Operation("gain", "DB", float, "Louder; softer with a minus.", -_DB, _DB),
     Operation("fade-in", "S", float, "From -60 dB over the first seconds, by onset.", 0.0, DAY_S),
     Operation("fade-out", "S", float, "To -60 dB over the last seconds, by onset.", 0.0, DAY_S),
-    Operation("decay", "R", float, "Decays times a factor; peaks stay as loud.", 1e-3, 1e3),
-    Operation("attack", "R", float, "Attacks times a factor; peaks stay as loud.", 1e-3, 1e3),
+    Operation("decay", "R", float, "Decays times a factor; peaks stay as loud.", 1e-3, 1e3, kinds=ATOMS),
+    Operation("attack", "R", float, "Attacks times a factor; peaks stay as loud.", 1e-3, 1e3, kinds=ATOMS),
     Operation("brightness", "DB", float, "Tilt of levels, in dB an octave about 1 kHz.", -60.0, 60.0),
-    Operation("noise", "DB", float, "Noise of events louder; softer with a minus.", -_DB, _DB),
-    Operation("pan", "PLACE", float, "Place in a set of two channels: -1 left, 1 right.", -1.0, 1.0),
+    Operation("noise", "DB", float, "Noise of events louder; softer with a minus.", -_DB, _DB, kinds=ATOMS),
+    Operation("pan", "PLACE", float, "Place in a set of two channels: -1 left, 1 right.", -1.0, 1.0, kinds=ATOMS),
     Operation("wet", "SHARE", float, "How much of render --wet they take; 0: out of the room.", 0.0, 1.0),
     Operation("air", "DB", float, "The air louder, whatever is selected; softer with a minus.", -_DB, _DB),
     Operation("mute", "", bool, "Remove."),
@@ -143,7 +151,10 @@ OPERATIONS: dict[str, Operation] = _by_name(
     Operation("append", FILE, str, "Add the events of a file, after the end."),
     Operation("subtract", FILE, str, "Remove what a file has too."),
     Operation("intersect", FILE, str, "Keep only what a file has too."),
-    Operation("morph", FILE, str, "Towards the events of a file, as far as --amount.", qualifiers=("amount",)),
+    Operation(
+        "morph", FILE, str, "Towards the events of a file, as far as --amount.",
+        qualifiers=("amount",), kinds=ATOMS,
+    ),
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ..core.columns import AIR_FRAMES_PER_S, MAX_ONSET_S, MIN_ONSET_S
 from ..core.events import Events, make_noise_seeds
 from ..io.events_header import MAX_EVENTS
-from .editing import FREQS, Floats, Mask, change_gain, every, finite, positive, scale_decay, with_columns
+from .editing import Floats, Mask, change_gain, every, finite, positive, scale_lasting, with_columns
 from .extents import ends_s, loudest_db
 from .notes import FAINT_DB
 
@@ -57,7 +57,7 @@ def stretch_time(events: Events, rows: Mask, factor: float, about_s: float = 0.0
     positive("factor", factor)
     about = float(finite("about_s", about_s))
     onset_s, until_s = about + (np.stack([events.onset_s, _heard_until_s(events)]) - about) * factor
-    return _placed(scale_decay(events, rows, factor), rows, onset_s[rows], until_s[rows])
+    return _placed(scale_lasting(events, rows, factor), rows, onset_s[rows], until_s[rows])
 
 
 def stretch_all(events: Events, factor: float) -> Events:
@@ -66,7 +66,7 @@ def stretch_all(events: Events, factor: float) -> Events:
     Raises:
         ValueError: `factor` is not above 0.
     """
-    slow = scale_decay(events, every(events), positive("factor", factor))
+    slow = scale_lasting(events, every(events), positive("factor", factor))
     duration_s = min(events.header.duration_s * factor, MAX_ONSET_S)
     # Frame j of the result stands at (j + 0.5) / factor of the air before.
     air = air_at(events.air, (np.arange(_frames_of(duration_s), dtype=np.float64) + 0.5) / factor - 0.5)
@@ -275,13 +275,27 @@ def within_file(events: Events) -> Events:
 
 
 def _begun(events: Events, early: Mask) -> Events:
-    """Early events from the first onset that a file holds: fallen by their decay, and their waves so far on."""
+    """Early events from the first onset that a file holds."""
+    return _BEGUN[events.header.kind](events, early)
+
+
+def _shortened(events: Events, early: Mask) -> Events:
+    """Windows that begin later and end when they did, as long as a window may be short."""
+    lead_s = MIN_ONSET_S - events.onset_s[early]
+    shorter = with_columns(events, early, {"duration_s": events.column("duration_s")[early] - lead_s})
+    return replace(shorter, onset_s=np.maximum(events.onset_s, MIN_ONSET_S))
+
+
+def _fallen(events: Events, early: Mask) -> Events:
+    """Strikes fallen by their decay, and their waves so far on."""
     # Where E(u) = 1, a wave e^{(-d + i w) u} that is met at u = lead is the same wave times e^{(-d + i w) lead}.
     lead_s = MIN_ONSET_S - events.onset_s[early]
     fallen = change_gain(events, early, -FALL_DB * lead_s / np.maximum(events.column("decay_s")[early], 1e-9))
     phases = {}
-    for freq in FREQS:
-        phase = freq.replace("freq", "phase").replace("_hz", "_rad")
+    for freq, _, phase in events.slots:
         turned = events.column(phase)[early] + 2 * np.pi * np.remainder(events.column(freq)[early] * lead_s, 1.0)
         phases[phase] = np.remainder(turned + np.pi, 2 * np.pi) - np.pi
     return replace(with_columns(fallen, early, phases), onset_s=np.maximum(events.onset_s, MIN_ONSET_S))
+
+
+_BEGUN = {"atoms": _fallen, "gabor": _shortened}

@@ -12,6 +12,7 @@ from sparsecli.core.columns import (
     MAX_LEVEL_DB,
     MODES_PER_ATOM,
     NOISE_FREQ,
+    SHAPES,
     SILENT_DB,
     Column,
 )
@@ -63,8 +64,7 @@ def check_events(events: Events, subject: str) -> None:
     _check_column(events, subject, events.table[0], events.onset_s)
     for index, column in enumerate(events.table[1:]):
         _check_column(events, subject, column, events.params[:, index])
-    if events.header.kind == "atoms":
-        _check_sounding(events, subject)
+    _CHECKS[events.header.kind](events, subject)
     _check_air(events, subject)
 
 
@@ -108,6 +108,19 @@ def _check_sounding(events: Events, subject: str) -> None:
         if silly.any():
             name = events.id[int(np.argmax(silly))]
             raise SparseError(subject, f"event {name}: {other} is 0", f"raise it, or set {level} to {SILENT_DB:g}")
+
+
+def _check_windows(events: Events, subject: str) -> None:
+    """Shapes are whole numbers."""
+    shape = events.column("shape")
+    odd = shape != np.rint(shape)
+    if odd.any():
+        row = int(np.argmax(odd))
+        raise SparseError(subject, f"event {events.id[row]}: its shape {shape[row]:g} is none", f"give {_SHAPES_TOLD}")
+
+
+_CHECKS = {"atoms": _check_sounding, "gabor": _check_windows}
+_SHAPES_TOLD = ", ".join(f"{number} ({name})" for name, number in SHAPES.items())
 
 
 def _check_air(events: Events, subject: str) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from sparsecli.core.columns import (
-    COLUMNS_OF_KIND,
+    KINDS,
     MAX_CHANNELS,
     MAX_ONSET_S,
     MAX_SAMPLE_RATE,
@@ -227,8 +227,8 @@ def _check_format(fields: Fields) -> None:
     if version != VERSION:
         raise fields.fault("version", f"is {_short(version)}, which never was")
     kind = fields.get("kind", str)
-    if kind not in COLUMNS_OF_KIND:
-        known = ", ".join(COLUMNS_OF_KIND)
+    if kind not in KINDS:
+        known = ", ".join(KINDS)
         raise SparseError(
             fields.subject, f"holds events of an unknown kind {kind[:40]!r}; known: {known}", "update sparse"
         )

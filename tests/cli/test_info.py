@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sparsecli.core.columns import columns_of
+from sparsecli.core.columns import KINDS, columns_of
 from sparsecli.engine.notes import group_notes
 from sparsecli.io.events_file import load_events, save_events
 
@@ -62,14 +62,17 @@ def test_one_object_for_each_file(invoke, events):
 
 @pytest.mark.parametrize("named", [True, False])
 def test_the_table_of_columns(invoke, events, named: bool):
-    """Those of a file, or all that there may be."""
+    """Those of a file, or all that there may be, of every kind."""
     args = ["info", "--columns", *([events("a.npz")] if named else [])]
-    table = columns_of("atoms", 1) if named else columns_of("atoms", 2, ["wet"])
-    lines = invoke(*args).stdout.splitlines()
-    assert lines[0] == "columns of kind atoms"
-    assert [line.split()[0] for line in lines[2:]] == [column.name for column in table]
-    record = json.loads(invoke(*args, "--json").stdout)
-    assert [column["unit"] for column in record["columns"]] == [column.unit for column in table]
+    tables = {kind: columns_of(kind, *((1,) if named else (2, ["wet"]))) for kind in (["atoms"] if named else KINDS)}
+    lines = iter(invoke(*args).stdout.splitlines())
+    records = map(json.loads, invoke(*args, "--json").stdout.splitlines())
+    for kind, table in tables.items():
+        assert next(lines) == f"columns of kind {kind}"
+        assert next(lines).split()[0] == "column"
+        assert [next(lines).split()[0] for _ in table] == [column.name for column in table]
+        assert [column["unit"] for column in next(records)["columns"]] == [column.unit for column in table]
+    assert (next(lines, None), next(records, None)) == (None, None)
 
 
 def test_nothing_named_is_a_usage_error(invoke):
@@ -213,8 +216,9 @@ def test_columns_as_csv(invoke, events):
     )
     assert {row["input"] for row in of_files} == {"a.npz", "b.npz"}
     rows = list(csv.DictReader(invoke("info", "--columns", "--csv").stdout.splitlines()))
-    assert [row["name"] for row in rows] == [column.name for column in columns_of("atoms", 2, ["wet"])]
-    assert list(rows[0])[:3] == ["kind", "name", "unit"] and {row["kind"] for row in rows} == {"atoms"}
+    every = [(kind, column.name) for kind in KINDS for column in columns_of(kind, 2, ["wet"])]
+    assert [(row["kind"], row["name"]) for row in rows] == every
+    assert list(rows[0])[:3] == ["kind", "name", "unit"]
 
 
 @pytest.fixture

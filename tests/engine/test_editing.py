@@ -17,8 +17,6 @@ from sparsecli.core.events import Events, Header, events_from_columns
 from sparsecli.core.quantities import Measured
 from sparsecli.engine.chance import perturb, random_events
 from sparsecli.engine.editing import (
-    FREQS,
-    LEVELS,
     air_gain,
     change_gain,
     change_noise,
@@ -26,6 +24,7 @@ from sparsecli.engine.editing import (
     fade,
     fade_in,
     fade_out,
+    freqs_of,
     keep,
     mute,
     scale_attack,
@@ -522,9 +521,9 @@ def test_settings_that_mean_nothing(edit: Callable[[Events, Mask], Events]):
 
 
 def test_names_of_columns_are_the_table_s():
-    names = {column.name for column in ATOM_COLUMNS}
-    assert {*FREQS} == {name for name in names if name.startswith("freq")}
-    assert {*LEVELS} == {name for name in names if "level" in name}
+    names, events = {column.name for column in ATOM_COLUMNS}, strikes([0.0], [440.0])
+    assert {*freqs_of(events)} == {name for name in names if name.startswith("freq")}
+    assert {*events.levels} == {name for name in names if "level" in name}
 
 
 def test_edits_start_without_torch():

@@ -426,7 +426,7 @@ HEADERS = [
     ("version", 0, "its version is 0, which never was"),
     ("version", 1.0, "its version is not a whole number"),
     ("version", None, "its version is not a whole number"),
-    ("kind", "siam", "holds events of an unknown kind 'siam'; known: atoms; update sparse"),
+    ("kind", "siam", "holds events of an unknown kind 'siam'; known: atoms, gabor; update sparse"),
     ("kind", ["atoms"], "its kind is not a text"),
     ("duration_s", 0, "its duration_s is 0"),
     ("duration_s", -1.5, "its duration_s is -1.5, which is not in 0 .. 86400"),
