@@ -73,8 +73,10 @@ def view_command(
 def _load(source: str, original: str | None, console: Console) -> tuple[Events, Audio | None]:
     from sparsecli.io.audio import read_audio
     from sparsecli.io.events_file import load_events
+    from sparsecli.web.scene import check_playable
 
     events = load_events(source)
+    check_playable(events, source)
     audio = None if original is None else read_audio(original)
     if audio is not None and original is not None:
         apart_s = abs(audio.duration_s - events.header.duration_s)

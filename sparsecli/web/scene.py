@@ -26,9 +26,17 @@ from ..io.wav import blocks, to_integers, wav_bytes
 
 MAGIC = b"SPRSCENE"
 ARRAYS = ("onset_s", "id", "noise_seed", "params", "air", "note")
+KIND = "atoms"  # of the events that the page's renderer knows
 _UNIT = 8  # bytes; what the arrays begin at a multiple of
 _FLAC_MAX_RATE = 65535  # that libFLAC's streamable subset states without loss
 _FROM_BROWSER = "events from the browser"
+
+
+def check_playable(events: Events, name: str) -> None:
+    """Raise SparseError, naming where they come from, unless the page can play these events."""
+    if events.header.kind != KIND:
+        cause = f"holds events of kind {events.header.kind}, and the page plays those of kind {KIND} alone"
+        raise SparseError(name, cause, "hear them with sparse render")
 
 
 def pack_scene(events: Events) -> bytes:
@@ -75,6 +83,7 @@ def unpack_scene(data: bytes) -> Events:
         place += arrays[name].nbytes
     events = Events(header=header, **arrays)  # type: ignore[arg-type]
     check_events(events, _FROM_BROWSER)
+    check_playable(events, _FROM_BROWSER)
     return events
 
 
