@@ -168,8 +168,8 @@ EVERYTHING = {
     "pitch-shift": 1.0, "to-scale": "D minor", "shift": 0.1, "time-stretch": 1.5, "quantize": "1/16", "gain": -3.0,
     "fade-in": 0.1, "fade-out": 0.1, "brightness": 3.0, "air": 1.0, "duplicate": 0.2, "perturb": 0.1, "sort": "freq",
     "merge": "b.npz", "append": "b.npz", "subtract": "b.npz", "intersect": "b.npz", "decay": 2.0, "attack": 2.0,
-    "noise": 1.0, "pan": 0.5, "morph": "b.npz", "mute": None, "keep": None, "reverse": None, "random-times": None,
-    "random-events": None,
+    "noise": 1.0, "pan": 0.5, "wet": 0.5, "morph": "b.npz", "mute": None, "keep": None, "reverse": None,
+    "random-times": None, "random-events": None,
 }  # fmt: skip
 
 
