@@ -119,6 +119,8 @@ def decompose_one(task: DecomposeTask, console: Console, interrupts: Interrupts)
     from sparsecli.io.audio import read_audio
     from sparsecli.io.events_file import save_events
 
+    from .found import record_of
+
     audio = read_audio(task.input, *task.excerpt_s)
     for notice in notices(audio, task.settings):
         console.say(task.input, notice)
@@ -127,7 +129,7 @@ def decompose_one(task: DecomposeTask, console: Console, interrupts: Interrupts)
     save_events(task.output, result.events, overwrite=task.overwrite, file_format=task.file_format)
     if task.residual is not None:
         _write_residual(task.residual, audio, result.events, task.overwrite)
-    record = _record(task, result)
+    record = record_of(task.input, task.output, result, task.settings.notes)
     console.say(task.input, _summary(record))
     return record
 
@@ -151,23 +153,6 @@ def _write_residual(path: str, audio: Audio, events: Events, overwrite: bool) ->
     rendered = render_windows(events, audio.samples.shape[1], audio.sample_rate).astype(np.float32)
     residual = replace(audio, samples=source_of(audio) - rendered)  # [channels, samples]
     write_audio(path, residual, bit_depth="float", overwrite=overwrite)
-
-
-def _record(task: DecomposeTask, result: decomposing.DecomposeResult) -> Record:
-    from sparsecli.core.events import notes_of
-
-    events = result.events
-    return {
-        "input": task.input,
-        "output": task.output,
-        "events": len(events),
-        "numbers": events.numbers,
-        "duration_s": events.header.duration_s,
-        "seconds": result.seconds,
-        "complete": result.complete,
-        "notes": notes_of(events) if task.settings.notes else None,
-        "quality": dict(events.header.quality),
-    }
 
 
 def _summary(record: dict[str, Any]) -> str:

@@ -165,6 +165,8 @@ def fit_one(task: FitTask, console: Console, interrupts: Interrupts) -> Record:
     from sparsecli.io.checkpoint_file import checkpoint_path, remove
     from sparsecli.io.events_file import save_events
 
+    from .found import record_of
+
     audio = read_audio(task.input, *task.excerpt_s)
     for notice in notices(audio, task.residual is not None):
         console.say(task.input, notice)
@@ -181,7 +183,7 @@ def fit_one(task: FitTask, console: Console, interrupts: Interrupts) -> Record:
         _write_residual(task, audio, result.events)
     if checkpoint is not None:
         remove(checkpoint)
-    record = _record(task, result)
+    record = record_of(task.input, task.output, result, task.settings.notes)
     console.say(task.input, _summary(record))
     return record
 
@@ -249,23 +251,6 @@ def _write_residual(task: FitTask, audio: Audio, events: Events) -> None:
     rendered = render(events, RenderSettings(device=task.settings.device))
     residual = replace(audio, samples=source_of(audio) - rendered.samples)  # [channels, samples]
     write_audio(task.residual, residual, bit_depth="float", overwrite=task.overwrite)
-
-
-def _record(task: FitTask, result: fitting.FitResult) -> Record:
-    from sparsecli.core.events import notes_of
-
-    events = result.events
-    return {
-        "input": task.input,
-        "output": task.output,
-        "events": len(events),
-        "numbers": events.numbers,
-        "duration_s": events.header.duration_s,
-        "seconds": result.seconds,
-        "complete": result.complete,
-        "notes": notes_of(events) if task.settings.notes else None,
-        "quality": dict(events.header.quality),
-    }
 
 
 def _summary(record: dict[str, Any]) -> str:
