@@ -10,7 +10,8 @@ const SLICE_MS = 40; // of work at once; between slices new wishes are heard
 const AIR_S = 4; // of air that is made at once, just before the events that begin in it
 
 export class Mixer {
-  // tell(message, owned): called with { begin, channels, done, all, ticket } for each stretch that has changed.
+  // tell(message, owned): called with { begin, channels, done, of, tickets } for each stretch that has changed, and for
+  // wishes that are met, by their tickets.
   constructor(header, air, airFrames, tell) {
     Object.assign(this, { header, air, airFrames, tell });
     this.about = aboutOf(header);
@@ -22,13 +23,14 @@ export class Mixer {
   // remove, add: { values, seeds, count, width }. With `all`, the mix is silence and the air before they are added.
   // An edit is done before what is left of a whole mix: sums do not depend on their order.
   change(remove, add, all, ticket) {
-    const jobs = [{ sign: 1, events: add, at: 0, ticket, all }];
+    const jobs = [{ sign: 1, events: add, at: 0, tickets: [ticket], all }];
     if (all) {
-      this.jobs = []; // whatever was waiting is part of the new whole
+      jobs[0].tickets.unshift(...this.jobs.flatMap((job) => job.tickets)); // whatever was waiting is part of the new whole
+      this.jobs = [];
       this.channels.forEach((channel) => channel.fill(0));
       this.aired = 0;
     } else {
-      jobs.unshift({ sign: -1, events: remove, at: 0 });
+      jobs.unshift({ sign: -1, events: remove, at: 0, tickets: [] });
     }
     const whole = this.jobs.findIndex((job) => job.all);
     this.jobs.splice(whole < 0 ? this.jobs.length : whole, 0, ...jobs);
@@ -40,7 +42,7 @@ export class Mixer {
     const until = performance.now() + SLICE_MS;
     const changed = { first: Infinity, last: 0 };
     let told = { done: 0, of: 0 };
-    let ticket = null;
+    const tickets = [];
     while (this.jobs.length && performance.now() < until) {
       const job = this.jobs[0];
       const { events } = job;
@@ -48,11 +50,11 @@ export class Mixer {
       else if (job.at < events.count) widen(changed, this.mix(events, job.at++, job.sign));
       if (job.at >= events.count && !(job.all && this.airIsDue(job))) {
         this.jobs.shift();
-        if (job.ticket !== undefined) ticket = job.ticket;
+        tickets.push(...job.tickets);
       }
       told = { done: job.at, of: events.count };
     }
-    if (changed.last > changed.first || ticket !== null) this.tellOf(changed.first, changed.last, told, ticket);
+    if (changed.last > changed.first || tickets.length) this.tellOf(changed.first, changed.last, told, tickets);
     if (this.jobs.length) setTimeout(() => this.work());
     else this.busy = false;
   }
@@ -82,10 +84,10 @@ export class Mixer {
     return [begin, begin + sound.length];
   }
 
-  tellOf(first, last, { done, of }, ticket) {
+  tellOf(first, last, { done, of }, tickets) {
     const begin = Math.min(first, last);
     const channels = this.channels.map((channel) => channel.slice(begin, last));
-    this.tell({ begin, channels, done, of, ticket }, channels.map((channel) => channel.buffer));
+    this.tell({ begin, channels, done, of, tickets }, channels.map((channel) => channel.buffer));
   }
 }
 

@@ -89,13 +89,13 @@ export class Sound extends EventTarget {
     });
   }
 
-  mixed({ begin, channels, done, of, ticket }) {
+  mixed({ begin, channels, done, of, tickets }) {
     channels.forEach((channel, index) => this.channels[index].set(channel, begin));
     this.progress = of ? done / of : 1;
-    if (ticket !== null) this.progress = 1;
+    if (tickets.length) this.progress = 1;
     const end = begin + channels[0].length;
     this.dispatchEvent(new CustomEvent("sound", { detail: { begin, end } }));
-    if (ticket !== null) this.answer(ticket);
+    tickets.forEach((ticket) => this.answer(ticket));
   }
 
   answer(ticket, data) {
