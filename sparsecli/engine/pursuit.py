@@ -45,8 +45,8 @@ def pursue(
         rate: in Hz.
         settings: the stopping rules among them.
         spend: how many numbers may be used at most.
-        tell: told the share of the work that is done, the number of atoms and the SNR in dB so far; what it returns says
-            whether to go on.
+        tell: told the share of the work that is done, and the number of atoms and the SNR in dB so far; what it returns
+            says whether to go on.
         keep: given the phase and the state after each round, from which a later call may go on to the same result.
         start: such a phase and state.
 
@@ -80,7 +80,7 @@ def pursue(
 
 
 def _watch_of(phase: int, phases: int, effort: Effort, limits: Limits, tell: Tell) -> Watch:
-    """What tells how far all is, from how far a phase is: growth takes a part of the work, the other phases the rest."""
+    """What tells how far all is, from how far a phase is: growth is a part of the work, the other phases the rest."""
     growth = GROWTH / (1 + RELOCATION * effort.relocations)
 
     def watch(atoms: int, snr_db: float) -> bool:

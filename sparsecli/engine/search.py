@@ -95,7 +95,7 @@ class Candidate:
 
 
 def search(residual: Tensor, begin: int, end: int, low: float, high: float) -> list[Candidate]:
-    """Candidates with onsets in `[begin, end)` that explain at least a share `WEAKEST` of what the best does, best first.
+    """Candidates with onsets in `[begin, end)`, best first, as long as they explain a share `WEAKEST` of the best's.
 
     Args:
         residual: float32 `[T]`; windows see zeros beyond its ends.
