@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..dsp.parallel import side_by_side
-from .modal import BLOCK, Atoms, Basis, Slots, amplitude_matrix, gradient, mode_norms, slots_of
+from .modal import BLOCK, Atoms, Basis, Slots, amplitude_matrix, gradient, mode_norms
 from .refine import solve_step
 
 PART = 64  # atoms, neighbours in onset, whose normal matrix is known
@@ -139,4 +139,4 @@ def _normal_matrix(atoms: Atoms, rows: Tensor, samples: int, restraint: float) -
     part = atoms.columns(rows)
     matrix = amplitude_matrix(part, torch.tensor([samples], device=rows.device))
     matrix.diagonal(dim1=1, dim2=2).mul_(1.0 + restraint)
-    return slots_of(part), matrix
+    return part.slots, matrix

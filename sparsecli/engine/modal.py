@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -61,7 +62,12 @@ class Atoms:
         """Which atoms are no padding, bool `[G, A]`."""
         return self.used.any(-1)
 
-    @property
+    @cached_property
+    def slots(self) -> Slots:
+        """Where the used modes stand."""
+        return slots_of(self)
+
+    @cached_property
     def rates(self) -> Tensor:
         """d + j k, nepers a sample, float64 `[G, A, 3]`: how fast the three poles decay."""
         steps = torch.arange(POLES, device=self.onset.device, dtype=torch.float64)
@@ -77,7 +83,13 @@ class Atoms:
 
     def shift(self, samples: int) -> Atoms:
         """The same atoms `samples` later."""
-        return replace(self, onset=self.onset + samples)
+        return self.moved(onset=self.onset + samples)
+
+    def moved(self, **values: Tensor) -> Atoms:
+        """Atoms of which the same slots are used, with other `values` of some fields."""
+        new = replace(self, **values)
+        new.__dict__["slots"] = self.slots  # worked out once for all steps
+        return new
 
     def without(self, dropped: Tensor) -> Atoms:
         """The same atoms without the modes at `dropped` `[G, A, M]`."""
@@ -187,8 +199,8 @@ class Basis:
 
     def __init__(self, atoms: Atoms, blocks: int, dtype: torch.dtype = torch.float64) -> None:
         device, wide = atoms.onset.device, torch.float64
-        self.atoms, self.blocks, self.dtype, self.slots = atoms, blocks, dtype, slots_of(atoms)
-        slots, rates, onset = self.slots, atoms.rates, atoms.onset
+        self.atoms, self.blocks, self.dtype, self.slots = atoms, blocks, dtype, atoms.slots
+        slots, rates, onset = atoms.slots, atoms.rates, atoms.onset
         omega = slots.gather(atoms.omega)
         self.n = n = torch.arange(BLOCK, device=device, dtype=dtype)
         self.carrier = torch.view_as_real(_turns(omega, BLOCK, dtype)).transpose(-1, -2).contiguous()
@@ -494,7 +506,7 @@ def amplitude_matrix(atoms: Atoms, samples: Tensor) -> Tensor:
     pairs = mode_pairs(atoms, samples, amplitudes_alone=True)
     alpha = coefficients_of(atoms).flatten(0, 2)[:, :2]
     products = gram(atoms, samples, pairs, ramped=False)
-    return _assembled(products, alpha, pairs, len(atoms.onset), 2 * slots_of(atoms).place.shape[1])
+    return _assembled(products, alpha, pairs, len(atoms.onset), 2 * atoms.slots.place.shape[1])
 
 
 def _assembled(products: Tensor, alpha: Tensor, pairs: Pairs, windows: int, size: int) -> Tensor:
@@ -513,7 +525,7 @@ def _assembled(products: Tensor, alpha: Tensor, pairs: Pairs, windows: int, size
 
 def parameters_of(atoms: Atoms) -> int:
     """Parameters of a window, Q = 3 A + 3 K for at most K used modes."""
-    return OF_STRIKE * atoms.onset.shape[1] + OF_MODE * slots_of(atoms).place.shape[1]
+    return OF_STRIKE * atoms.onset.shape[1] + OF_MODE * atoms.slots.place.shape[1]
 
 
 def positions(atoms: Atoms) -> Tensor:

@@ -26,7 +26,6 @@ from .modal import (
     mode_norms,
     mode_pairs,
     normal_matrix,
-    slots_of,
 )
 
 # Largest change of a parameter in one step: well inside the basin that a quadratic model sees.
@@ -216,18 +215,18 @@ def solve_amplitudes(atoms: Atoms, windows: Windows, ridge: float = 1e-6, rounds
     """
     if not atoms.omega.numel():
         return atoms
-    atoms = replace(atoms, amp=torch.zeros_like(atoms.amp))
+    atoms = atoms.moved(amp=torch.zeros_like(atoms.amp))
     matrix = amplitude_matrix(atoms, windows.samples)
     matrix.diagonal(dim1=1, dim2=2).mul_(1.0 + windows.restraint[:, None])
     damping = torch.full_like(windows.target[:, 0, 0], ridge)
-    slots, dtype = slots_of(atoms), fast_dtype(atoms)
+    slots, dtype = atoms.slots, fast_dtype(atoms)
     left = windows.target
     for turn in range(rounds):
         basis = Basis(atoms, windows.target.shape[1], dtype)
         left = windows.left_by(basis) if turn else left
         vector = slots.gather(gradient(basis, left)[..., :2]).flatten(1)
         step = solve_step(matrix, vector, damping).view(len(vector), -1, 2)
-        atoms = replace(atoms, amp=atoms.amp + torch.view_as_complex(slots.spread(step)))
+        atoms = atoms.moved(amp=atoms.amp + torch.view_as_complex(slots.spread(step)))
     return atoms
 
 
@@ -239,7 +238,7 @@ def mode_gains(atoms: Atoms, samples: Tensor) -> Tensor:
     """
     if not bool(atoms.used.any()):
         return torch.zeros_like(atoms.omega)
-    slots = slots_of(atoms)
+    slots = atoms.slots
     windows, modes = slots.place.shape
     matrix = amplitude_matrix(atoms, samples).double()
     matrix = matrix + matrix.tril(-1).transpose(1, 2)
@@ -310,7 +309,7 @@ def _move(atoms: Atoms, step: Tensor, bounds: Bounds) -> Atoms:
     count = atoms.onset.shape[1]
     shared = step[:, : OF_STRIKE * count].view(len(step), count, OF_STRIKE)  # ln d, ln attack, onset
     own = step[:, OF_STRIKE * count :].reshape(len(step), -1, OF_MODE)
-    own = slots_of(atoms).spread(own)  # Re c, Im c, omega
+    own = atoms.slots.spread(own)  # Re c, Im c, omega
 
     def moved(value: Tensor, change: Tensor, largest: float, within: tuple[float, float]) -> Tensor:
         return (value + change.clamp(-largest, largest)).clamp(*within)
@@ -319,8 +318,7 @@ def _move(atoms: Atoms, step: Tensor, bounds: Bounds) -> Atoms:
     onset = torch.minimum(torch.maximum(onset, bounds.earliest[:, None]), bounds.latest[:, None])
     omega = moved(atoms.omega, own[..., 2], MAX_STEP_OMEGA, bounds.omega)
     turn = omega * (onset - atoms.onset)[..., None]  # the carrier stays where it is
-    return replace(
-        atoms,
+    return atoms.moved(
         onset=onset,
         log_damping=moved(atoms.log_damping, shared[..., 0], MAX_STEP_LOG, bounds.log_damping),
         log_attack=moved(atoms.log_attack, shared[..., 1], MAX_STEP_LOG, bounds.log_attack),
