@@ -22,7 +22,7 @@ MIN_SAMPLES = 64  # a shorter recording has no room for a mode
 LAST_STEPS = 4  # of conjugate gradients over all amplitudes at the end
 GROWTH = 0.85  # of the time of a fit, where no density control follows,
 RELOCATION = 1.6  # which takes so many times as much as growth
-CHANGE_STEPS = 4  # over all atoms after each step of density control
+CHANGE_STEPS = 3  # over all atoms after each step of density control
 
 Tell = Callable[[float, int, float], bool]
 Keep = Callable[[int, State], None]
