@@ -34,6 +34,7 @@ from .sweeping import Watch, sweep
 NEWCOMER_RIDGE = 1e-3
 ROUNDS, MOST_ROUNDS = 16, 64  # so that few atoms are chosen with care, and many in time
 WORTHWHILE = 0.6  # of a round: for fewer numbers than that takes, partials are found at the cost of one search
+CARE, MOST_STEPS = 24, 8  # few atoms, of which all others depend, are stepped more often: it costs little
 NEAR = 0.01  # overlap with a newcomer from which an atom is refined with it
 LARGEST = NUMBERS_OF_STRIKE + MODES_PER_ATOM * NUMBERS_OF_MODE  # numbers that a new atom may take
 RIVALRY = 1.0  # newcomers still to come explain less than those of this round, and partials may yet join them
@@ -113,7 +114,8 @@ def _advance(problem: Problem, state: State, indices: list[int], candidates: lis
 
     new = side_by_side(struck, range(len(indices)))
     changes = [_around(problem, state, index, own) for index, own in zip(indices, new, strict=True)]
-    sweep(problem, state, changes, problem.settings.effort.sweep_steps)
+    most = max(change.new.onset.shape[1] for change in changes)
+    sweep(problem, state, changes, max(problem.settings.effort.sweep_steps, min(CARE // most, MOST_STEPS)))
 
 
 def _around(problem: Problem, state: State, index: int, new: Atoms) -> Change:

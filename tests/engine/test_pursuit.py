@@ -194,8 +194,8 @@ def test_density_control_is_worth_its_numbers(monkeypatch: pytest.MonkeyPatch):
     reached = []
     for times in (0, 1):
         monkeypatch.setitem(EFFORTS, "normal", replace(EFFORTS["normal"], relocations=times))
-        found = pursue(target, RATE, settings(budget=128), 128, go_on)
-        assert 125 < count_numbers(found) <= 128
+        found = pursue(target, RATE, settings(budget=256), 192, go_on)
+        assert 189 < count_numbers(found) <= 192
         reached.append(snr_db(target, sound(found, 12_000)))
     assert reached[1] > reached[0] + 0.1
 
