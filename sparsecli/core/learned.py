@@ -62,6 +62,20 @@ def normalised(atoms: NDArray[np.floating]) -> NDArray[np.float32]:
     return (atoms / np.where(energy > 0, energy, 1.0)).astype(np.float32)
 
 
+def name_of_length(length: int) -> str:
+    """The name of the atoms of a length in files.
+
+    >>> name_of_length(512)
+    'atoms.512'
+    """
+    return f"atoms.{length}"
+
+
+def atoms_to_arrays(atoms: Sequence[NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """Atoms `[count, length]` of each length by the names that they have in files."""
+    return {name_of_length(of_length.shape[1]): of_length for of_length in atoms}
+
+
 def check_lengths(lengths: Sequence[int]) -> tuple[int, ...]:
     """Lengths of atoms, the shortest first. Raises ValueError for one out of range, or named twice."""
     for length in lengths:

@@ -1,66 +1,43 @@
 """Learning a dictionary whose atoms may stand at any moment, from excerpts of recordings.
 
-In each epoch some excerpts are taken apart by pursuit over the atoms as they are, and then every atom in turn becomes
+In each step some excerpts are taken apart by pursuit over the atoms as they are, and then every atom in turn becomes
 the mean of what is left where it was found, itself put back, weighted by its amplitudes there: the least squares
 solution for an atom whose places and amplitudes are known (Aharon, Elad and Bruckstein, K-SVD, 2006; with shifts:
 Jost et al. 2006, Mailhe et al. 2008). Its amplitudes are then measured anew before the next atom's turn. Means go on
-from epoch to epoch with a weight that fades, so that an epoch may be short (Mairal et al., "Online learning for matrix
+from step to step with a weight that fades, so that a step may be short (Mairal et al., "Online learning for matrix
 factorization and sparse coding", JMLR 2010). Atoms that are hardly used become what is left where most is left.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.learned import LearnedDictionary, normalised
+from ..core.errors import SparseError
+from ..core.learned import LearnedDictionary, atoms_to_arrays, name_of_length, normalised
 from .learning_settings import DictionarySettings
-from .waveforms import Bank, Stretch, build_banks, take_atoms
+from .training import Arrays, Figures
+from .waveforms import Stretch, build_banks, take_atoms
 
+Samples = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Excerpts = Callable[[int], Sequence[NDArray[np.float32]]]
+Excerpts = Callable[[int, int], Sequence[Samples]]
 
-FADE = 0.7  # of the weight of earlier epochs, from one to the next
-DEAD = 0.05  # of the mean energy of the atoms of its length: one that takes less is replaced
+BEFORE = -1  # the step of the excerpts that the first atoms are cut from
+FADE = 0.9  # of the weight of earlier steps, from one to the next
+LAST_STEPS = 0.1  # of all: in these no atom is replaced
+DEAD = 0.01  # of the mean energy of the atoms of its length: one that takes less is replaced
+LOOKS = 5  # steps from one look for such atoms to the next
 SEARCH_THRESHOLD = 1e-4  # any above 0: moments between steps are left out
 EDGE = 0.1  # of a new atom's length in which it rises, and falls
 
 
-@dataclass(frozen=True)
-class LearningState:
-    """What goes from one epoch to the next.
-
-    Attributes:
-        atoms: float32 `[count, length]` for each length, the shortest first.
-        weight: sum of the squared amplitudes that each atom is the mean of, faded, `[count]` for each length.
-        epoch: how many are done.
-    """
-
-    atoms: tuple[NDArray[np.float32], ...]
-    weight: tuple[Floats, ...]
-    epoch: int = 0
-
-
-@dataclass(frozen=True)
-class EpochFigures:
-    """What an epoch found, with the atoms as they were before it.
-
-    Attributes:
-        snr_db: mean over the excerpts.
-        used: atoms that were used at all.
-        replaced: atoms that were replaced at its end.
-    """
-
-    snr_db: float
-    used: int
-    replaced: int
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Found:
     """Where atoms were found: row among all atoms, excerpt, first sample in it, amplitude; `[N]` each."""
 
@@ -70,29 +47,112 @@ class _Found:
     amplitude: Floats
 
 
-def begin_learning(settings: DictionarySettings, excerpts: Excerpts) -> LearningState:
-    """Atoms that are windows of excerpts, at random places, the louder the likelier.
+class DictionaryLearner:
+    """A dictionary that learns from excerpts, some in a step. A `Learner` of `training.train`.
 
     Args:
-        settings: how many atoms of which lengths, and the seed.
-        excerpts: gives those of an epoch; asked for epoch -1.
+        settings: of the training.
+        excerpts: gives so many excerpts of a step, each scaled as it shall count.
+        held_out: excerpts that nothing is learned from.
     """
-    draw = np.random.default_rng([settings.seed, 0])
-    sounds = excerpts(-1)
-    atoms = []
-    for length, count in zip(settings.lengths, settings.counts, strict=True):
-        usable = [sound for sound in sounds if len(sound) > length]
-        taken = []
-        for _ in range(count):
-            sound = usable[int(draw.integers(len(usable)))]
-            energy = np.convolve(sound.astype(np.float64) ** 2, np.ones(length), "valid")
-            place = int(draw.choice(len(energy), p=energy / energy.sum()))
-            taken.append(sound[place : place + length] * edges(length))
-        atoms.append(normalised(np.stack(taken)))
-    return LearningState(tuple(atoms), tuple(np.zeros(len(of_length)) for of_length in atoms))
+
+    def __init__(self, settings: DictionarySettings, excerpts: Excerpts, held_out: Sequence[Samples] = ()) -> None:
+        self.settings, self._excerpts, self._held_out = settings, excerpts, held_out
+        self.atoms: list[Samples] = []  # `[length]` each, the shortest first
+        self._weight: Floats = np.zeros(settings.atoms)  # sums of squared amplitudes that atoms are means of, faded
+
+    @property
+    def dictionary(self) -> LearnedDictionary:
+        """What was learned so far; without sources."""
+        stacks = np.split(np.arange(len(self.atoms)), np.cumsum(self.settings.counts)[:-1])
+        atoms = tuple(np.stack([self.atoms[row] for row in rows]) for rows in stacks)
+        return LearnedDictionary(self.settings.sample_rate, atoms, self.settings.seed, asdict(self.settings))
+
+    def step(self, index: int) -> Figures:
+        """Learn from the excerpts of one step; SNR of the atoms as they were, and how many were used and replaced."""
+        if not self.atoms:
+            self._begin()
+        sounds = self._excerpts(index, self.settings.batch_size)
+        pad = max(self.settings.lengths)
+        rests = [np.pad(sound.astype(np.float64), (pad, pad)) for sound in sounds]
+        before = [float((rest**2).sum()) for rest in rests]
+        found = self._take_apart(rests, pad)
+        left = np.array([(rest**2).sum() for rest in rests]) / np.maximum(before, 1e-30)
+        self._weight *= FADE
+        for row in range(len(self.atoms)):
+            self.atoms[row], energy = _renewed(self.atoms[row], float(self._weight[row]), found, row, rests)
+            self._weight[row] += energy
+        replaced = 0
+        is_late = index + 1 > (1 - LAST_STEPS) * self.settings.steps  # what comes then has no time to learn
+        if (index + 1) % LOOKS == 0 and not is_late:
+            replaced = _replace_dead(self.atoms, self._weight, rests)
+        snr_db = float(-10 * np.log10(np.maximum(left, 1e-30)).mean())
+        used = len(np.unique(found.row))
+        return {"loss": float(left.mean()), "snr_db": snr_db, "used": float(used), "replaced": float(replaced)}
+
+    def gauges(self) -> Figures:
+        """None."""
+        return {}
+
+    def validate(self) -> Figures:
+        """SNR of what was held out; nothing where there is none."""
+        if not self._held_out:
+            return {}
+        pad = max(self.settings.lengths)
+        rests = [np.pad(sound.astype(np.float64), (pad, pad)) for sound in self._held_out]
+        before = np.array([(rest**2).sum() for rest in rests])
+        self._take_apart(rests, pad)
+        left = np.array([(rest**2).sum() for rest in rests]) / np.maximum(before, 1e-30)
+        return {"loss": float(left.mean()), "snr_db": float(-10 * np.log10(np.maximum(left, 1e-30)).mean())}
+
+    def arrays(self) -> Arrays:
+        """Atoms, and the weights of their means."""
+        return {**atoms_to_arrays(self.dictionary.atoms), "weight": self._weight.copy()}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on from arrays. Raises SparseError where they are not of as many atoms of the same lengths."""
+        settings = self.settings
+        wanted = {name_of_length(n): (k, n) for n, k in zip(settings.lengths, settings.counts, strict=True)}
+        wanted["weight"] = (settings.atoms,)
+        shapes = {name: array.shape for name, array in arrays.items()}
+        if shapes != wanted:
+            cure = "resume with the --atoms and --length of the run, or train anew with --overwrite"
+            raise SparseError("checkpoint", f"holds arrays of {shapes}, and the settings ask for {wanted}", cure)
+        self.atoms = [atom for length in settings.lengths for atom in arrays[name_of_length(length)]]
+        self._weight = arrays["weight"].astype(np.float64)
+
+    def _begin(self) -> None:
+        """Atoms that are windows of excerpts, at random places, the louder the likelier."""
+        draw = np.random.default_rng([self.settings.seed, 0])
+        sounds = self._excerpts(BEFORE, max(self.settings.batch_size, self.settings.atoms // 8))
+        for length, count in zip(self.settings.lengths, self.settings.counts, strict=True):
+            for _ in range(count):
+                sound = sounds[int(draw.integers(len(sounds)))]
+                sums = np.cumsum(np.r_[0.0, sound.astype(np.float64) ** 2])
+                energy = sums[length:] - sums[:-length] + 1e-30
+                place = int(draw.choice(len(energy), p=energy / energy.sum()))
+                self.atoms.append(normalised(sound[place : place + length] * edges(length)))
+
+    def _take_apart(self, rests: list[Floats], pad: int) -> _Found:
+        """Take atoms out of padded excerpts, which then hold what is left; where they were found."""
+        banks = build_banks(self.dictionary, SEARCH_THRESHOLD)
+        parts = []
+        for number, rest in enumerate(rests):
+            samples = len(rest) - 2 * pad
+            stretch = Stretch(banks, rest[None], pad, 1 - pad, samples)
+            count = self.settings.atoms_of(samples)
+            atoms, amplitudes = np.zeros((count, 3), np.int64), np.zeros((count, 1))
+            done, _ = take_atoms(stretch, math.inf, 0.0, 0.0, atoms, amplitudes, np.zeros(count))
+            rows = np.array([banks[bank].index[atom] for bank, _, atom in atoms[:done]], np.int64)
+            places = atoms[:done, 1] + pad
+            for row, place, amplitude in zip(rows, places, amplitudes[:done, 0], strict=True):
+                own = self.atoms[row]
+                rest[place : place + len(own)] -= amplitude * own
+            parts.append((rows, np.full(done, number), places, amplitudes[:done, 0]))
+        return _Found(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
-def edges(length: int) -> NDArray[np.float32]:
+def edges(length: int) -> Samples:
     """A window that is 1 but for its edges, `[length]`."""
     rise = max(1, round(EDGE * length))
     window = np.ones(length, np.float32)
@@ -101,72 +161,9 @@ def edges(length: int) -> NDArray[np.float32]:
     return window
 
 
-def learn_epoch(
-    state: LearningState, settings: DictionarySettings, excerpts: Excerpts, on_excerpt: Callable[[int], None]
-) -> tuple[LearningState, EpochFigures]:
-    """One epoch.
-
-    Args:
-        state: atoms so far.
-        settings: of the training.
-        excerpts: gives those of an epoch, each scaled as it shall count.
-        on_excerpt: told how many are done; what it raises ends the epoch.
-    """
-    sounds = excerpts(state.epoch)
-    longest = max(of_length.shape[1] for of_length in state.atoms)
-    rests = [np.pad(sound.astype(np.float64), (longest, longest)) for sound in sounds]
-    banks = build_banks(LearnedDictionary(settings.sample_rate, state.atoms), SEARCH_THRESHOLD)
-    parts, snr = [], []
-    for number, sound in enumerate(sounds):
-        part = _take_apart(banks, rests[number], longest, len(sound), settings.atoms_of(len(sound)))
-        parts.append((np.full(len(part[0]), number), *part))
-        snr.append(10 * np.log10((rests[number] ** 2).sum() / np.maximum(_subtract(rests[number], banks, *part), 1e-30)))
-        on_excerpt(number + 1)
-    excerpt, bank, place, atom, amplitude = (np.concatenate(values) for values in zip(*parts, strict=True))
-    row = np.zeros(len(bank), np.int64)
-    for which, one in enumerate(banks):
-        row[bank == which] = one.index[atom[bank == which]]
-    found = _Found(row, excerpt, place, amplitude)
-    flat = [one for of_length in state.atoms for one in of_length]
-    weight = np.concatenate(state.weight) * FADE
-    energy = np.zeros(len(flat))
-    for index in range(len(flat)):
-        flat[index], energy[index] = _renew(flat[index], float(weight[index]), found, index, rests)
-    weight += energy
-    replaced = _replace_dead(flat, weight, rests)
-    counts = np.cumsum([len(of_length) for of_length in state.atoms])[:-1]
-    atoms = tuple(np.stack(flat[begin:end]) for begin, end in _spans(state.atoms))
-    figures = EpochFigures(float(np.mean(snr)), len(np.unique(row)), replaced)
-    return replace(state, atoms=atoms, weight=tuple(np.split(weight, counts)), epoch=state.epoch + 1), figures
-
-
-def _spans(atoms: tuple[NDArray[np.float32], ...]) -> list[tuple[int, int]]:
-    ends = np.cumsum([len(of_length) for of_length in atoms])
-    return [(int(end) - len(of_length), int(end)) for of_length, end in zip(atoms, ends, strict=True)]
-
-
-def _take_apart(
-    banks: tuple[Bank, ...], padded: Floats, pad: int, samples: int, count: int
-) -> tuple[Integers, Integers, Integers, Floats]:
-    """Pursuit of an excerpt: bank, first sample in the padded one, atom of the bank and amplitude of each atom."""
-    stretch = Stretch(banks, padded[None], pad, 1 - pad, samples)
-    atoms, amplitudes = np.zeros((count, 3), np.int64), np.zeros((count, 1))
-    done, _ = take_atoms(stretch, float((padded**2).sum()), 0.0, 0.0, atoms, amplitudes, np.zeros(count))
-    return atoms[:done, 0], atoms[:done, 1] + pad, atoms[:done, 2], amplitudes[:done, 0]
-
-
-def _subtract(
-    padded: Floats, banks: tuple[Bank, ...], bank: Integers, place: Integers, atom: Integers, amplitude: Floats
-) -> float:
-    """Take atoms out of an excerpt; returns the energy that is left."""
-    for which, at, row, a in zip(bank, place, atom, amplitude, strict=True):
-        padded[at : at + banks[which].length] -= a * banks[which].atoms[row]
-    return float((padded**2).sum())
-
-
-def _renew(
-    atom: NDArray[np.float32], weight: float, found: _Found, index: int, rests: list[Floats]
-) -> tuple[NDArray[np.float32], float]:
+def _renewed(
+    atom: Samples, weight: float, found: _Found, index: int, rests: list[Floats]
+) -> tuple[Samples, float]:
     """An atom, renewed from where it was found, and its energy there; what is left is renewed with it."""
     rows = np.flatnonzero(found.row == index)
     if not len(rows):
@@ -187,16 +184,16 @@ def _renew(
     return new, energy
 
 
-def _replace_dead(flat: list[NDArray[np.float32]], weight: Floats, rests: list[Floats]) -> int:
+def _replace_dead(atoms: list[Samples], weight: Floats, rests: list[Floats]) -> int:
     """Make atoms that are hardly used what is left where most is left; returns how many."""
-    lengths = np.array([len(atom) for atom in flat])
+    lengths = np.array([len(atom) for atom in atoms])
     replaced = 0
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
         dead = rows[weight[rows] < DEAD * weight[rows].mean()]
         places = _loudest_places(rests, int(length), len(dead))
         for index, (excerpt, place) in zip(dead, places, strict=False):
-            flat[index] = normalised(rests[excerpt][place : place + length] * edges(int(length)))
+            atoms[index] = normalised(rests[excerpt][place : place + length] * edges(int(length)))
             weight[index] = 0.0
             replaced += 1
     return replaced
