@@ -1,0 +1,268 @@
+"""Events of a recording by the Sparse Interpretable Audio Model: look, pick, solve, subtract, and look again.
+
+A look finds the peaks of the residual's spectrum on several scales and asks the model what strikes made them. The best
+that do not overlap are taken; each gets up to four tones under its attack and decay, found in the spectrum of the
+residual under its envelope; amplitudes and phases of all that are taken are solved jointly by least squares, their
+sound is subtracted as a wave, and the model looks again. In the end all amplitudes are solved once more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..core.columns import (
+    ATOM_COLUMNS,
+    MIN_ATTACK_S,
+    MIN_ONSET_S,
+    MODES_PER_ATOM,
+    NEPERS_PER_T60,
+    NOISE_FREQ,
+    PI,
+    SILENT_DB,
+)
+from ..dsp.resample import resample
+from ..models.siam import Siam, Strikes
+from ..synth.modes import envelope_peak
+from .amplitudes import solve_all
+from .devices import one_thread
+from .modal import BLOCK, Atoms, join, no_atoms
+from .refine import restraint_of
+from .siam_bands import Peaks, ask, find_peaks, join_peaks
+from .siam_tones import give_tones
+
+LOWEST_HZ = 20.0
+LOOKS = 8  # in which the events are taken at most, each about as many
+PEAKS_PER_PICK = 6  # of each scale, for each event that a look may take
+LEAST_PEAKS = 64
+WEAKEST = 0.01  # of the best gain of a look: what is weaker waits, since it may be a side lobe
+STEPS = 2  # of conjugate gradients over the amplitudes of what a look takes
+LAST_STEPS = 4  # over all amplitudes in the end
+FAINT = 1e-12  # of the recording's energy: rounding, not sound
+MIN_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class SiamLimits:
+    """When to stop.
+
+    Attributes:
+        events: at most, over the whole recording.
+        snr_db: once this SNR is reached; None: no such goal.
+    """
+
+    events: int
+    snr_db: float | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """E events in the order of their onsets.
+
+    Attributes:
+        vectors: float32 `[E, 16]`.
+        onset_s: float64 `[E]`.
+        gain_db: float32 `[E]`, level of the loudest tone.
+        complete: False where it was asked to stop early.
+    """
+
+    vectors: NDArray[np.float32]
+    onset_s: NDArray[np.float64]
+    gain_db: NDArray[np.float32]
+    complete: bool
+
+
+Tell = Callable[[int, float], bool]  # told the events so far and the SNR in dB; says whether to go on
+
+
+def find_events(
+    model: Siam,
+    samples: NDArray[np.float32],
+    sample_rate: int,
+    limits: SiamLimits,
+    tell: Tell = lambda events, snr_db: True,
+) -> Found:
+    """The events of a recording; the air and the noise of bursts are found elsewhere, in what these leave.
+
+    Args:
+        model: on the device that is to work.
+        samples: float32 `[channels, T]`; the mean of the channels is looked at.
+        sample_rate: in Hz.
+        limits: when to stop.
+        tell: told how far it has come; returning False ends it with what is found so far.
+    """
+    rate = model.shape.sample_rate
+    mono = resample(np.ascontiguousarray(samples.mean(0), np.float32), sample_rate, rate)
+    device = next(model.parameters()).device
+    with one_thread(), torch.no_grad():
+        atoms, complete = pick_atoms(model, torch.from_numpy(mono).to(device), limits, tell)
+        onset_s, gain_db, strikes = strikes_of_atoms(atoms, rate)
+        vectors = model.encode(strikes)
+    return Found(
+        vectors.float().cpu().numpy(), onset_s.cpu().numpy(), gain_db.float().cpu().numpy(), complete
+    )  # fmt: skip
+
+
+def pick_atoms(model: Siam, sound: Tensor, limits: SiamLimits, tell: Tell) -> tuple[Atoms, bool]:
+    """Atoms `[1, A]` of a sound at the model's rate, float32 `[T]`, onsets in samples; and whether they are all."""
+    samples = len(sound)
+    centred = sound.double() - sound.double().mean() if samples else sound.double()
+    energy = float(centred.square().sum())
+    atoms = no_atoms(device=sound.device)
+    if samples < MIN_SAMPLES or energy == 0:
+        return atoms, True
+    blocks = -(-samples // BLOCK)
+    residual = torch.nn.functional.pad(centred, (0, blocks * BLOCK - samples)).view(blocks, BLOCK)
+    complete = True
+    while room := limits.events - atoms.onset.shape[1]:
+        new = look(model, residual.flatten()[:samples].float(), min(room, -(-limits.events // LOOKS)), energy)
+        if not new.onset.shape[1]:
+            break
+        restraint = restraint_of(residual, energy)
+        new, residual = solve_all(new, residual, samples, restraint, STEPS)
+        atoms = join([atoms, new])
+        snr_db = 10 * math.log10(energy / max(float(residual.square().sum()), 1e-20 * energy))
+        complete = tell(atoms.onset.shape[1], snr_db)
+        if not complete or (limits.snr_db is not None and snr_db >= limits.snr_db):
+            break
+    atoms, _ = solve_all(atoms, residual, samples, restraint_of(residual, energy), LAST_STEPS)
+    return atoms, complete
+
+
+def look(model: Siam, residual: Tensor, most: int, energy: float) -> Atoms:
+    """What the model sees in a residual, float32 `[T]`: atoms `[1, n]` whose amplitudes are still 0."""
+    rate = model.shape.sample_rate
+    low, high = 2 * math.pi * LOWEST_HZ / rate, 0.985 * math.pi
+    count = max(LEAST_PEAKS, PEAKS_PER_PICK * most)
+    peaks = join_peaks([find_peaks(residual, scale, low, high, count) for scale in model.shape.scales])
+    said, gain = ask(model, residual, peaks)
+    shapes = shapes_of(peaks, said, rate, len(residual), high)
+    rows = apart(shapes, gain, most, FAINT * energy)
+    return give_tones(residual, replace(shapes, **_taken(shapes, rows)), low, high)
+
+
+def shapes_of(peaks: Peaks, said: Tensor, rate: int, samples: int, high: float) -> Atoms:
+    """What the model says of peaks as atoms `[1, K]` of one tone each without amplitude, within bounds."""
+    scale, said = peaks.scale.double(), said.double()
+    onset = peaks.middle + said[:, 0] * scale
+    attack = (said[:, 1].exp() * scale).clamp(max(MIN_ATTACK_S * rate, 1.0), 0.7 * rate)
+    ring = (said[:, 2].exp() * scale).clamp(8.0, 60_000.0)  # as the fit bounds them (`refine.py`)
+    new = no_atoms(1, len(scale), scale.device)
+    new.used[0, :, 0] = True
+    new.omega[0, :, 0] = (peaks.omega + said[:, 3] / scale).clamp(1e-3, high)
+    return replace(
+        new,
+        onset=onset.clamp(MIN_ONSET_S * rate, samples - 16.0)[None],
+        log_attack=attack.log()[None],
+        log_damping=-ring.log()[None],
+    )
+
+
+def apart(shapes: Atoms, gain: Tensor, most: int, least: float) -> Tensor:
+    """The best rows of atoms `[1, K]` by gain of which no two are near each other, at most so many."""
+    gain = torch.where(gain >= max(least, WEAKEST * float(gain.amax())), gain, 0.0)
+    onset, omega = shapes.onset[0], shapes.omega[0, :, 0]
+    damping, attack = shapes.log_damping[0].exp(), shapes.log_attack[0].exp()
+    length = 2 / damping + 2 * attack
+    chosen: list[int] = []
+    left = gain.clone()
+    while len(chosen) < most:
+        best = int(left.argmax())
+        if not float(left[best]) > 0:
+            break
+        chosen.append(best)
+        shorter = torch.minimum(length, length[best]).clamp(min=64.0)
+        bandwidth = 2 * (damping + damping[best]) + 4 * math.pi / shorter
+        meet = torch.minimum(onset + length, onset[best] + length[best]) > torch.maximum(onset, onset[best]) - 500
+        left = torch.where(meet & ((omega - omega[best]).abs() < bandwidth), 0.0, left)
+        left[best] = 0.0
+    return torch.tensor(chosen, dtype=torch.int64, device=gain.device)
+
+
+def _taken(shapes: Atoms, rows: Tensor) -> dict[str, Tensor]:
+    taken = shapes.columns(rows)
+    return {name: getattr(taken, name) for name in Atoms.__dataclass_fields__}
+
+
+def strikes_of_atoms(atoms: Atoms, rate: int) -> tuple[Tensor, Tensor, Strikes]:
+    """Onsets in seconds, gains in dB and strikes without noise of atoms `[1, A]`, by onset, each loudest tone first."""
+    atoms = atoms.packed()
+    order = torch.argsort(atoms.onset[0], stable=True)
+    attack_s, decay_s = atoms.log_attack[0, order].exp() / rate, atoms.log_damping[0, order].exp() * rate
+    decay_s = NEPERS_PER_T60 / decay_s
+    amp, used = atoms.amp[0, order], atoms.used[0, order]
+    level_db = 20 * torch.log10((amp.abs() * envelope_peak(attack_s, decay_s)[:, None]).clamp(min=1e-10))
+    level_db = torch.where(used, level_db, SILENT_DB)
+    slots = torch.argsort(level_db, dim=1, descending=True, stable=True)
+    level_db = level_db.gather(1, slots)
+    gain_db = level_db[:, 0].clamp(min=SILENT_DB)
+    silent = torch.full_like(gain_db, SILENT_DB)
+    strikes = Strikes(
+        attack_s=attack_s,
+        decay_s=decay_s,
+        freq_hz=(atoms.omega[0, order] * (rate / (2 * math.pi))).gather(1, slots),
+        level_db=torch.where(level_db > SILENT_DB, level_db - gain_db[:, None], SILENT_DB),
+        phase_rad=torch.remainder(amp.angle(), 2 * math.pi).gather(1, slots),
+        noise_level_db=silent,
+        noise_hz=torch.full_like(silent, 1000.0),
+        noise_decay_s=decay_s,
+    )
+    return atoms.onset[0, order] / rate, gain_db, strikes
+
+
+@dataclass(frozen=True)
+class AtomRows:
+    """Events of kind `siam` as rows of kind `atoms`.
+
+    Attributes:
+        columns: `[A]` each, by name; those of an event stand together.
+        event: which event each row is of, int64 `[A]`: one for its tones, one more where it has noise.
+    """
+
+    columns: dict[str, NDArray[np.float64]]
+    event: NDArray[np.int64]
+
+
+def atoms_of(model: Siam, onset_s: NDArray[Any], gain_db: NDArray[Any], vectors: NDArray[Any]) -> AtomRows:
+    """The atoms of events, which sound alike and need no model any more.
+
+    Args:
+        model: that the vectors are of.
+        onset_s: `[E]`.
+        gain_db: `[E]`.
+        vectors: `[E, 16]`.
+    """
+    with torch.no_grad():
+        device = next(model.parameters()).device
+        strikes = model.decode(torch.as_tensor(np.asarray(vectors, np.float64), device=device).reshape(-1, 16))
+    values = {name: getattr(strikes, name).cpu().numpy() for name in Strikes.__dataclass_fields__}
+    gain = np.asarray(gain_db, np.float64)
+    noisy = np.flatnonzero(values["noise_level_db"] > SILENT_DB)
+    event = np.concatenate([np.arange(len(gain)), noisy])
+    order = np.argsort(event, kind="stable")
+    burst = np.arange(len(event)) >= len(gain)
+    columns = {column.name: np.zeros(len(event)) for column in ATOM_COLUMNS}
+    columns["onset_s"] = np.asarray(onset_s, np.float64)[event]
+    columns["attack_s"] = values["attack_s"][event]
+    columns["decay_s"] = np.where(burst, values["noise_decay_s"][event], values["decay_s"][event])
+    for slot in range(MODES_PER_ATOM):
+        level = values["level_db"][event, slot]
+        sounding = (level > SILENT_DB) & ~burst
+        levels = np.where(sounding, level + gain[event], SILENT_DB)
+        phase = np.remainder(values["phase_rad"][event, slot] + math.pi, 2 * math.pi) - math.pi
+        columns[f"freq{slot + 1}_hz"] = np.where(sounding, values["freq_hz"][event, slot], 0.0)
+        columns[f"level{slot + 1}_db"] = levels
+        columns[f"phase{slot + 1}_rad"] = np.where(sounding, phase.clip(-PI, PI), 0.0)
+    noise = values["noise_level_db"][event] + gain[event]
+    columns["noise_level_db"] = np.where(burst, noise, SILENT_DB)
+    columns[NOISE_FREQ] = np.where(burst, values["noise_hz"][event], columns[NOISE_FREQ])
+    for column in ATOM_COLUMNS:
+        columns[column.name] = np.clip(columns[column.name], column.low, column.high)[order]
+    return AtomRows(columns, event[order])
