@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numba
 import numpy as np
@@ -22,10 +23,12 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from ..core.learned import LearnedDictionary
+from .settings import Variant
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Reals = NDArray[np.floating]
+Rows = tuple[Integers, NDArray[np.complex128], Floats]
 
 GROUP = 32  # moments whose greatest energy is kept
 STEPS = (8, 4, 2, 1)
@@ -314,3 +317,54 @@ def go_around(stretch: Stretch, left: float, atoms: Integers, amplitudes: Floats
         atoms[row], amplitudes[row], energies[row] = (which, place, atom), own, (own**2).sum()
         left -= float(energies[row])
     return left
+
+
+class Waveforms:
+    """Learned atoms as a space of `matching.pursue`: block, first sample and atom of the block.
+
+    Args:
+        dictionary: of atoms.
+        threshold: 0 keeps every moment, in double precision.
+    """
+
+    def __init__(self, dictionary: LearnedDictionary, threshold: float) -> None:
+        self.banks = build_banks(dictionary, threshold)
+        self.kind: np.dtype[Any] = self.banks[0].atoms.dtype
+        self.pad = dictionary.longest
+        self.grain = max(bank.step for bank in self.banks)
+
+    def bytes_per_sample(self, channels: int) -> float:
+        """Of a number for each atom and channel at each moment, and the greatest of every 32."""
+        moments = sum(len(bank.atoms) / bank.step for bank in self.banks)
+        return moments * (channels + 1 / GROUP) * self.kind.itemsize
+
+    def first_frames(self, first: int, end: int) -> Integers:
+        """Not needed: rows hold first samples."""
+        return np.zeros(len(self.banks), np.int64)
+
+    def open(self, sound: Reals, first: int, end: int) -> Stretch:
+        """All inner products; in the first stretch also of atoms that begin before the recording."""
+        return Stretch(self.banks, sound, self.pad, 1 - self.pad if first == 0 else first, end)
+
+    def take(
+        self, state: Stretch, variant: Variant, limits: tuple[float, float, float], rows: Rows, count: int
+    ) -> tuple[int, float]:
+        """By `take_atoms`."""
+        atoms, amplitudes, energies = (values[count:] for values in rows)
+        found, left = take_atoms(state, *limits, atoms, amplitudes.real, energies)
+        return count + found, left
+
+    def cycle(self, state: Stretch, left: float, rows: Rows) -> float:
+        """By `go_around`."""
+        return go_around(state, left, rows[0], rows[1].real, rows[2])
+
+    def places(self, first_frames: Integers, atoms: Integers) -> Integers:
+        """First samples."""
+        return np.asarray(atoms[:, 1])
+
+    def add(self, sound: Reals, places: Integers, atoms: Integers, amplitudes: NDArray[Any], sign: float) -> None:
+        """Add atoms to a padded sound, or take them away."""
+        for (which, _, atom), place, own in zip(atoms.tolist(), places.tolist(), amplitudes.real, strict=True):
+            wave = self.banks[which].atoms[atom]
+            at = place + self.pad
+            sound[:, at : at + len(wave)] += (sign * own[:, None] * wave).astype(sound.dtype)
