@@ -282,13 +282,18 @@ def _shown_ranges(record: Record) -> dict[str, list[float] | None]:
         return ranges
     for name in ("freq_hz", "level_db", "pitch_hz"):
         del ranges[name]
+    if not kind.has_vectors:
+        return ranges
     found = [ranges.pop(column.name) for column in kind.columns if column.name in VECTOR]
     ends = [end for low_high in found if low_high is not None for end in low_high]
     return {**ranges, "vectors": [min(ends), max(ends)] if ends else None}
 
 
 def _events_text(record: Record) -> str:
-    if KINDS[record["kind"]].decoded:
+    kind = KINDS[record["kind"]]
+    if kind.decoded and not kind.has_vectors:
+        return f"{_count_text(record)} of a learned dictionary"
+    if kind.decoded:
         return f"{_count_text(record)} with vectors of {len(VECTOR)} numbers"
     return f"{_count_text(record)} with {record['modes']} modes and {record['bursts']} noise bursts"
 

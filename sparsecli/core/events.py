@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from .columns import (
     KINDS,
+    NUMBERS_OF_AMPLITUDE,
+    NUMBERS_OF_ATOM,
     NUMBERS_OF_BAND,
     NUMBERS_OF_BURST,
     NUMBERS_OF_KIND,
@@ -138,7 +140,12 @@ class Events:
     @property
     def levels(self) -> tuple[str, ...]:
         """Names of all columns that hold a level: of modes, of noise, and of events as wholes."""
-        return tuple(slot[1] for slot in self.slots) + self.kind.noise[1:] + tuple(filter(None, [self.kind.gain]))
+        return tuple(slot[1] for slot in self.slots) + self.kind.noise[1:] + self.gains
+
+    @property
+    def gains(self) -> tuple[str, ...]:
+        """Names of the columns that hold the levels of events as wholes, of each channel that has its own."""
+        return tuple(name for name in (self.kind.gain, self.kind.gain_right) if name in self.columns)
 
     @property
     def noise_level_db(self) -> NDArray[np.float64]:
@@ -186,7 +193,12 @@ def _numbers_of_vectors(events: Events) -> int:
     return (NUMBERS_OF_PLACE + len(VECTOR) + NUMBERS_OF_PAN * ("pan" in events.columns)) * len(events)
 
 
-_NUMBERS_OF = {"atoms": _numbers_of_atoms, "gabor": _numbers_of_gabor, "siam": _numbers_of_vectors}
+def _numbers_of_learned(events: Events) -> int:
+    sides = sum(int((events.column(name) > SILENT_DB).sum()) for name in events.gains)
+    return NUMBERS_OF_ATOM * len(events) + NUMBERS_OF_AMPLITUDE * sides
+
+
+_NUMBERS_OF = {"atoms": _numbers_of_atoms, "gabor": _numbers_of_gabor, "siam": _numbers_of_vectors, "learned": _numbers_of_learned}
 
 
 def with_optional(events: Events, names: Collection[str]) -> Events:

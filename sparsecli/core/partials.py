@@ -187,7 +187,7 @@ def _none_known(events: Events) -> Partials:
     return Partials(none.astype(np.intp), none, none, none, none, none.astype(np.complex128))
 
 
-_PARTIALS_OF = {"atoms": _modes_of_strikes, "gabor": _strikes_of_windows, "siam": _none_known}
+_PARTIALS_OF = {"atoms": _modes_of_strikes, "gabor": _strikes_of_windows, "siam": _none_known, "learned": _none_known}
 
 
 def series(midi: Floats, partials: Floats) -> tuple[NDArray[np.bool_], Floats]:

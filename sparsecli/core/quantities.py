@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import KINDS, OPTIONAL_COLUMNS, SILENT_DB, Column
+from .columns import KINDS, OPTIONAL_COLUMNS, SILENT_DB, Column, Kind
 from .errors import SparseError
 from .events import Events
 from .partials import by_label, midi_of, partials_of, pitches_of
@@ -37,11 +37,8 @@ UNITS: dict[str, tuple[Unit, str]] = {
 }
 SPELLING = {"hz": "Hz", "khz": "kHz", "db": "dB"}
 DECODING = "make atoms of them with: sparse edit --as atoms"  # what helps where only a model knows
-# What is known of events that a model decodes; all else follows from how they sound.
-UNHEARD = {
-    *("time", "onset", "level", "note", "id", *OPTIONAL_COLUMNS),
-    *(column.name for kind in KINDS.values() if kind.decoded for column in (*kind.columns, *kind.stereo)),
-}
+UNHEARD = {"time", "onset", "level", "note", "id", *OPTIONAL_COLUMNS}  # known of events that a model decodes
+LASTING = {"duration", "end"}  # and these where a column tells how long they are; all else follows from how they sound
 
 
 class Measured:
@@ -71,7 +68,7 @@ class Measured:
     def level_db(self) -> Values:
         """Of the loudest mode, or of the noise where there is none, `[E]`; the gain of events that have one."""
         if self.events.kind.gain:
-            return self.column(self.events.kind.gain)
+            return np.max([self.column(name) for name in self.events.gains], axis=0)
         return np.where(self.has_mode, self.levels_db.max(1), self.noise_level_db)
 
     @cached_property
@@ -144,15 +141,22 @@ class Quantity:
         Raises:
             SparseError: it follows from how the events sound, which a model alone can tell.
         """
-        if measured.events.kind.decoded and self.name not in UNHEARD:
+        if measured.events.kind.decoded and self.name not in _known(measured.events.kind):
             kind = measured.events.header.kind
-            raise SparseError("", f"{self.name} of events of kind {kind} is known to their model alone", DECODING)
+            cure = DECODING if measured.events.kind.has_vectors else "select by onset, level or atom"
+            raise SparseError("", f"{self.name} of events of kind {kind} is known to their model alone", cure)
         return self.find(measured)
 
     @property
     def is_pitch(self) -> bool:
         """Whether names of notes are values of it, and equality is one within half a semitone."""
         return self.unit == "semitones"
+
+
+def _known(kind: Kind) -> set[str]:
+    """Names of what can be said of events of a kind that a model decodes, without it."""
+    own = {column.name for column in (*kind.columns, *kind.stereo)}
+    return UNHEARD | own | (LASTING if "duration_s" in own else set())
 
 
 def _of_column(column: Column) -> Quantity:

@@ -62,9 +62,11 @@ _LASTING: dict[str, Callable[[Events, float], Floats]] = {
     "atoms": _strikes_last,
     "gabor": lambda events, fall_db: events.column("duration_s"),
     "siam": lambda events, fall_db: np.full(len(events), np.inf),
+    "learned": lambda events, fall_db: events.column("duration_s"),
 }
 _ENERGIES: dict[str, Callable[[Events], Floats]] = {
     "atoms": _of_strikes,
     "gabor": _of_windows,
     "siam": lambda events: np.zeros(len(events)),
+    "learned": lambda events: np.zeros(len(events)),
 }

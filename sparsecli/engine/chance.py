@@ -20,7 +20,7 @@ def random_events(events: Events, rows: Mask, seed: int) -> Events:
     Events that a model decodes get new sounds instead, vectors of normally distributed numbers of variance 1, at their
     times and gains.
     """
-    if events.kind.decoded:
+    if events.kind.has_vectors:
         vectors = np.random.default_rng(seed).standard_normal((len(VECTOR), int(rows.sum())))
         return with_columns(events, rows, dict(zip(VECTOR, vectors, strict=True)))
     drawn = np.arange(len(events))
@@ -39,7 +39,7 @@ def perturb(events: Events, rows: Mask, amount: float, seed: int) -> Events:
         ValueError: `amount` is not finite.
     """
     drawn = np.random.default_rng(seed).standard_normal(len(events.table))
-    if events.kind.decoded:
+    if events.kind.has_vectors:
         steps = zip(VECTOR, float(finite("amount", amount)) * drawn[: len(VECTOR)], strict=True)
         return with_columns(events, rows, {name: events.column(name)[rows] + step for name, step in steps})
     octaves = np.clip(float(finite("amount", amount)) * drawn, -MOST_OCTAVES, MOST_OCTAVES)

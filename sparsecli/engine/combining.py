@@ -120,7 +120,7 @@ def _check_together(sets: Sequence[Events], fault: str) -> None:
         return
     names = [f"{part.header.model_name or 'unnamed'} ({part.header.model_sha256[:8]})" for part in sets]
     told = f"kinds {', '.join(sorted(kinds))}" if len(kinds) > 1 else f"models {', '.join(dict.fromkeys(names))}"
-    cure = "; make atoms of them with --as atoms" if any(part.kind.decoded for part in sets) else ""
+    cure = "; make atoms of them with --as atoms" if any(part.kind.has_vectors for part in sets) else ""
     raise ValueError(f"events of the {told} {fault}{cure}")
 
 

@@ -82,7 +82,7 @@ def _pursue(
 ) -> tuple[Events, bool]:
     """Matching pursuit; in two channels each atom has a level and a phase in each."""
     dictionary = build_dictionary(fitting_dictionary(audio, settings), settings.overlap)
-    watch = _Watch(audio.duration_s, _energy(source), settings, on_progress)
+    watch = Watch(audio.duration_s, energy_of(source), settings, on_progress)
     limits = Limits(watch.goal, watch.budget, watch.tell)
     chosen = pursue(source, audio.sample_rate, dictionary, limits, settings.variant, settings.threshold)
     header = Header(
@@ -194,11 +194,12 @@ def measure(events: Events, source: NDArray[np.float32]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in figures.items()}
 
 
-def _energy(source: NDArray[np.float32]) -> float:
+def energy_of(source: NDArray[np.float32]) -> float:
+    """Of all channels."""
     return float(sum(np.square(part, dtype=np.float64).sum() for part in np.array_split(source, 64, axis=1)))
 
 
-class _Watch:
+class Watch:
     """The limits of a run, its clock, and its progress."""
 
     def __init__(

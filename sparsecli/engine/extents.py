@@ -18,7 +18,7 @@ AUDIBLE_DB = 80.0  # an event ends where all of it is so far under its peak, as 
 def loudest_db(events: Events) -> Floats:
     """Level of the loudest mode or burst, `[E]`; -200 where nothing sounds. The gain of events that have one."""
     if events.kind.gain:
-        return events.column(events.kind.gain)
+        return np.asarray(np.max([events.column(name) for name in events.gains], axis=0))
     return np.asarray(np.maximum(events.modes("level_db").max(-1), events.noise_level_db))
 
 

@@ -154,7 +154,7 @@ def do(events: Events, steps: Sequence[Step], load: Load, decode: Decode = no_mo
         rows = np.isin(events.id, chosen) if chosen is not None else editing.every(events)
         if events.header.kind not in OPERATIONS[step.name].kinds:
             takes = " and ".join(OPERATIONS[step.name].kinds)
-            cure = f"; make atoms of them before it with --{AS} atoms" if events.kind.decoded else ""
+            cure = f"; make atoms of them before it with --{AS} atoms" if events.kind.has_vectors else ""
             told = f"--{step.name} is for events of kind {takes}, and these are of kind {events.header.kind}"
             raise ValueError(told + cure)
         if step.name == AS:

@@ -154,9 +154,10 @@ class DecomposeSettings:
         return DEFAULT_WINDOWS if self.atoms is None and self.snr_db is None else self.atoms
 
     def __post_init__(self) -> None:
-        from .dictionaries import OVERLAPS, parse_dictionary
+        from .dictionaries import OVERLAPS, names_learned, parse_dictionary
 
-        parse_dictionary(self.dictionary)
+        if not names_learned(self.dictionary):
+            parse_dictionary(self.dictionary)
         check_range("--atoms", self.atoms, 1, MAX_ATOMS)
         check_range("--snr", self.snr_db, 0, MAX_SNR_DB, "dB")
         check_range("--seconds", self.seconds, 0, None, "s")

@@ -30,7 +30,8 @@ AUTO = "auto"  # the tempo that is found in the onsets
 DAY_S = 86400.0
 ATOMS = (ATOMS_KIND,)  # what has decays, attacks and noise of its own
 HEARD = tuple(name for name, kind in KINDS.items() if not kind.decoded)  # what has frequencies of its own
-DECODED = tuple(name for name, kind in KINDS.items() if kind.decoded)
+DECODED = tuple(name for name, kind in KINDS.items() if kind.has_vectors)
+CHANGEABLE = tuple(name for name, kind in KINDS.items() if kind.has_vectors or not kind.decoded)
 PLACED = tuple(name for name, kind in KINDS.items() if PAN_COLUMN in kind.stereo)
 FILE = "FILE"  # the metavar of what names an events file
 
@@ -153,7 +154,7 @@ OPERATIONS: dict[str, Operation] = _by_name(
     Operation("random-events", "", bool, "Events trade sounds and keep their times.", qualifiers=("seed",)),
     Operation(
         "perturb", "OCTAVES", float, "One random change of sound, the same for all.", 0.0, MAX_PERTURB_OCTAVES,
-        ("seed",),
+        ("seed",), kinds=CHANGEABLE,
     ),
     Operation("sort", "QUANTITY", str, "Rows by a quantity; with a minus before it, the greatest first."),
     Operation("merge", FILE, str, "Add the events of a file, at their times."),

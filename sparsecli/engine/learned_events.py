@@ -1,0 +1,178 @@
+"""Events of kind `learned`: a recording to atoms of a learned dictionary, and those to sound. Without torch.
+
+A dictionary is of one sample rate. A recording of another is resampled to it before, and its events are played at the
+dictionary's rate and resampled to the recording's; what lies above half the dictionary's rate is lost to it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.audio import Audio
+from ..core.columns import AIR_BANDS, MAX_LEVEL_DB, MIN_ONSET_S, SILENT_DB
+from ..core.errors import SparseError
+from ..core.events import Events, Header, events_from_columns
+from ..core.learned import LearnedDictionary
+from ..dsp.quality import log_mel_db, snr_db
+from ..dsp.resample import resample
+from ..synth.waveforms import peaks_of, render_waveforms
+from .decomposing import DecomposeResult, Progress, Watch, energy_of, source_of
+from .dictionaries import LEARNED_VARIANTS
+from .matching import Chosen, Limits, pursue
+from .settings import DecomposeSettings
+from .waveforms import build_banks
+
+Floats = NDArray[np.float64]
+
+KIND = "learned"
+SIDES = (("level_db", "sign"), ("level_right_db", "sign_right"))
+
+
+def decompose_learned(
+    audio: Audio,
+    dictionary: LearnedDictionary,
+    settings: DecomposeSettings | None = None,
+    on_progress: Callable[[Progress], bool] | None = None,
+    name: str = "",
+) -> DecomposeResult:
+    """Decompose a recording into atoms of a learned dictionary; more than two channels are folded to mono.
+
+    Args:
+        audio: any length and sample rate.
+        dictionary: of any sample rate, to which the recording is brought.
+        settings: variant, limits and threshold count.
+        on_progress: told how far it has come; returning False ends it with what is found so far.
+        name: of the dictionary's file, without folders, which the events name.
+
+    Raises:
+        SparseError: there is no such variant over a learned dictionary, or it has no file that events could name.
+    """
+    settings = settings or DecomposeSettings()
+    check_variant(settings.variant)
+    if not dictionary.sha256:
+        raise SparseError("--dictionary", "has no file that events could name", "save and load it before")
+    start = time.monotonic()
+    source = source_of(audio)
+    own = to_rate(source, audio.sample_rate, dictionary.sample_rate)
+    watch = Watch(audio.duration_s, energy_of(own), settings, on_progress)
+    limits = Limits(watch.goal, watch.budget, watch.tell)
+    chosen = pursue(own, dictionary.sample_rate, dictionary, limits, settings.variant, settings.threshold)
+    header = Header(
+        duration_s=audio.duration_s,
+        sample_rate=audio.sample_rate,
+        channels=len(source),
+        kind=KIND,
+        source_name=audio.name,
+        source_sha256=audio.sha256,
+        settings=asdict(settings),
+        model_name=name,
+        model_sha256=dictionary.sha256,
+    )
+    events = events_of_learned(chosen, dictionary, header, settings.threshold)
+    seconds = time.monotonic() - start
+    events = replace(events, header=replace(header, quality=measure_learned(events, dictionary, source)))
+    return DecomposeResult(events, seconds, chosen.complete)
+
+
+def check_variant(variant: str) -> None:
+    """Raise SparseError where there is no such variant over learned atoms."""
+    if variant not in LEARNED_VARIANTS:
+        cause = f"{variant} is not there over a learned dictionary"
+        raise SparseError("--variant", cause, f"choose {' or '.join(LEARNED_VARIANTS)}")
+
+
+def notices_of_learned(audio: Audio, dictionary: LearnedDictionary) -> list[str]:
+    """What is done to the recording, one sentence each."""
+    said = [f"its {audio.channels} channels are folded to mono"] if audio.channels > 2 else []
+    if audio.sample_rate != dictionary.sample_rate:
+        said.append(f"resampled from {audio.sample_rate} to the dictionary's {dictionary.sample_rate} Hz")
+    return said
+
+
+def events_of_learned(chosen: Chosen, dictionary: LearnedDictionary, header: Header, threshold: float) -> Events:
+    """Atoms as events, in the order of their onsets; a threshold as it was in the pursuit."""
+    banks = build_banks(dictionary, threshold)
+    numbers = [banks[bank].index[row] for bank, row in zip(chosen.block.tolist(), chosen.bin.tolist(), strict=True)]
+    atom = np.array(numbers, np.int64)
+    amplitude = chosen.amplitude.real.T  # [channels, E]
+    size = np.abs(amplitude) * peaks_of(dictionary)[atom]
+    level = np.where(size > 0, 20 * np.log10(np.maximum(size, 1e-300)), SILENT_DB).clip(SILENT_DB, MAX_LEVEL_DB)
+    columns = {
+        "onset_s": np.maximum(chosen.place / dictionary.sample_rate, MIN_ONSET_S),
+        "duration_s": dictionary.lengths[atom] / dictionary.sample_rate,
+        "atom": atom,
+    }
+    for channel, (of_level, of_sign) in enumerate(SIDES[: header.channels]):
+        columns[of_level], columns[of_sign] = level[channel], np.where(amplitude[channel] < 0, -1.0, 1.0)
+    order = np.lexsort((atom, columns["onset_s"]))
+    silence = np.zeros((header.channels, 0, AIR_BANDS))
+    return events_from_columns(header, {name: values[order] for name, values in columns.items()}, silence)
+
+
+def render_learned(
+    events: Events, dictionary: LearnedDictionary, samples: int, rate: int, shares: Floats | None = None
+) -> Floats:
+    """The sound of events in several mixes; two channels for events of two, else one.
+
+    Args:
+        events: of kind `learned`.
+        dictionary: the one that they name.
+        samples: how long.
+        rate: in Hz.
+        shares: what of each event goes into each mix, `[mixes, E]`; None: one mix of all.
+
+    Returns:
+        float64 `[mixes, channels, samples]`.
+
+    Raises:
+        SparseError: it is another dictionary, or has no such atoms.
+    """
+    check_dictionary(events, dictionary)
+    own = dictionary.sample_rate
+    atom = events.column("atom").astype(np.int64)
+    levels, signs = (
+        np.stack([events.column(names[place]) for names in SIDES[: len(events.gains)]]) for place in (0, 1)
+    )  # [channels, E]
+    size = np.where(levels > SILENT_DB, 10 ** (levels / 20), 0.0) / np.maximum(peaks_of(dictionary)[atom], 1e-30)
+    mixes = np.ones((1, len(events))) if shares is None else shares
+    amplitude = (mixes[:, None] * (signs * size)).reshape(len(mixes) * len(levels), len(events))
+    place = np.rint(events.onset_s * own).astype(np.int64)
+    sound = render_waveforms(dictionary, atom, place, amplitude, -(-samples * own // rate))
+    heard = to_rate(sound.astype(np.float32), own, rate).astype(np.float64) if own != rate else sound
+    heard = np.pad(heard, ((0, 0), (0, max(0, samples - heard.shape[1]))))[:, :samples]
+    return np.asarray(heard.reshape(len(mixes), len(levels), samples))
+
+
+def check_dictionary(events: Events, dictionary: LearnedDictionary) -> None:
+    """Raise SparseError where events are of another dictionary, or of atoms that it has not."""
+    wanted = events.header.model_sha256
+    if dictionary.sha256 != wanted:
+        cause = f"is another dictionary (sha256 {dictionary.sha256[:8]}) than that of the events ({wanted[:8]})"
+        raise SparseError("--dictionary", cause, f"give {events.header.model_name or 'theirs'}")
+    if len(events) and events.column("atom").max() >= len(dictionary):
+        cause = f"event of atom {events.column('atom').max():.0f}, and the dictionary has {len(dictionary)}"
+        raise SparseError(events.header.source_name, cause)
+
+
+def measure_learned(
+    events: Events, dictionary: LearnedDictionary, source: NDArray[np.float32]
+) -> dict[str, float]:
+    """SNR and log-mel distance at the source's rate; nothing where the source is silent."""
+    if not np.any(source):
+        return {}
+    rate = events.header.sample_rate
+    rendered = render_learned(events, dictionary, source.shape[1], rate)[0].astype(np.float32)
+    figures = {"snr_db": snr_db(source, rendered), "log_mel_db": log_mel_db(source, rendered, rate)}
+    return {name: round(value, 4) for name, value in figures.items()}
+
+
+def to_rate(sound: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:
+    """Sound `[channels, samples]` at another rate."""
+    if rate == wanted:
+        return sound
+    return np.stack([resample(channel, rate, wanted) for channel in sound])
