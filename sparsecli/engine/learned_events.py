@@ -76,7 +76,7 @@ def decompose_learned(
     events = events_of_learned(chosen, dictionary, header, settings.threshold)
     seconds = time.monotonic() - start
     events = replace(events, header=replace(header, quality=measure_learned(events, dictionary, source)))
-    return DecomposeResult(events, seconds, chosen.complete)
+    return DecomposeResult(events, seconds, chosen.complete, events)
 
 
 def check_variant(variant: str) -> None:
