@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sparsecli.core.audio import Audio
     from sparsecli.core.events import Events
     from sparsecli.engine import decomposing
+    from sparsecli.engine.learned_events import Learned
     from sparsecli.io.events_file import EventsFormat
 
 METHODS = options.choices_of(DecomposeSettings, "method")
@@ -32,7 +33,7 @@ setting = partial(options.setting, DecomposeSettings)
 Method = Annotated[str | None, setting("method", "--method", "|".join(METHODS), "How events are found.")]
 Dictionary = Annotated[
     str | None,
-    setting("dictionary", "--dictionary", "NAME[:WINDOWS][+...]", "Atoms to choose from, e.g. gabor:512,2048+damped."),
+    setting("dictionary", "--dictionary", "NAME[:WINDOWS][+...]|FILE", "Atoms to choose from: gabor:512,2048+damped, or learned."),
 ]
 Variant = Annotated[str | None, setting("variant", "--variant", "|".join(VARIANTS), "Of the pursuit.")]
 Atoms = Annotated[
@@ -121,17 +122,32 @@ def decompose_one(task: DecomposeTask, console: Console, interrupts: Interrupts)
 
     from .found import record_of
 
+    learned = _learned(task.settings)
     audio = read_audio(task.input, *task.excerpt_s)
-    for notice in notices(audio, task.settings):
+    for notice in learned.notices(audio) if learned else notices(audio, task.settings):
         console.say(task.input, notice)
     with console.progress(task.input) as progress:
-        result = decompose(audio, task.settings, _reporting(progress, interrupts))
+        report = _reporting(progress, interrupts)
+        result = learned.decompose(audio, task.settings, report) if learned else decompose(audio, task.settings, report)
     save_events(task.output, result.events, overwrite=task.overwrite, file_format=task.file_format)
     if task.residual is not None:
-        _write_residual(task.residual, audio, result.events, task.overwrite)
+        _write_residual(task.residual, audio, result.events, learned, task.overwrite)
     record = record_of(task.input, task.output, result, task.settings.notes)
     console.say(task.input, _summary(record))
     return record
+
+
+def _learned(settings: DecomposeSettings) -> Learned | None:
+    """The learned dictionary that is asked for; None where it is one of windows."""
+    from sparsecli.engine.dictionaries import names_learned
+    from sparsecli.engine.learned_events import Learned, check_variant
+
+    if not names_learned(settings.dictionary):
+        return None
+    from sparsecli.io.dictionaries import find_dictionary
+
+    check_variant(settings.variant)
+    return Learned(*find_dictionary(settings.dictionary))
 
 
 def _reporting(progress: Progress, interrupts: Interrupts) -> Callable[[decomposing.Progress], bool]:
@@ -142,7 +158,7 @@ def _reporting(progress: Progress, interrupts: Interrupts) -> Callable[[decompos
     return report
 
 
-def _write_residual(path: str, audio: Audio, events: Events, overwrite: bool) -> None:
+def _write_residual(path: str, audio: Audio, events: Events, learned: Learned | None, overwrite: bool) -> None:
     """The recording minus its rendering, as float samples; `sparse render --residual` adds it again."""
     import numpy as np
 
@@ -150,7 +166,8 @@ def _write_residual(path: str, audio: Audio, events: Events, overwrite: bool) ->
     from sparsecli.engine.windows import render_windows
     from sparsecli.io.audio import write_audio
 
-    rendered = render_windows(events, audio.samples.shape[1], audio.sample_rate).astype(np.float32)
+    play = learned.render if learned else render_windows
+    rendered = play(events, audio.samples.shape[1], audio.sample_rate).astype(np.float32)
     residual = replace(audio, samples=source_of(audio) - rendered)  # [channels, samples]
     write_audio(path, residual, bit_depth="float", overwrite=overwrite)
 

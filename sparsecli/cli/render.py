@@ -23,6 +23,7 @@ from .runner import Record, run_each
 if TYPE_CHECKING:
     from sparsecli.core.audio import Audio
     from sparsecli.core.events import Events
+    from sparsecli.core.learned import LearnedDictionary
     from sparsecli.engine.stems import Part
 
 BIT_DEPTHS = ("16", "24", "float")
@@ -79,6 +80,10 @@ BitDepth = Annotated[
     typer.Option("--bit-depth", metavar="|".join(BIT_DEPTHS), help="Of WAV; FLAC has 16 and 24. (default 16)"),
 ]
 Clip = Annotated[bool, typer.Option("--clip", help="Cut off peaks over full scale, instead of lowering the whole.")]
+Dictionary = Annotated[
+    str | None,
+    typer.Option("--dictionary", metavar="FILE", help="That events of a learned one were made with.", show_default=False),
+]
 Format = Annotated[str | None, options.file_format(FORMATS)]
 Only = Annotated[str | None, options.selection("--only", "Play only the events")]
 
@@ -106,6 +111,7 @@ def render_command(
     by: By = None,
     parts: Parts = None,
     residual: Residual = None,
+    dictionary: Dictionary = None,
     bit_depth: BitDepth = None,
     clip: Clip = False,
     file_format: Format = None,
@@ -148,7 +154,7 @@ def render_command(
     written = {key: value for key, value in written.items() if value is not None}
     beside: list[str | None] = [*residuals] or [None] * len(inputs)
     tasks = [
-        RenderTask(*places, only, replace(settings, room=None) if dry else settings, split, written, clip, overwrite)
+        RenderTask(*places, dictionary, only, replace(settings, room=None) if dry else settings, split, written, clip, overwrite)
         for places in zip(inputs, outputs, beside, strict=True)
     ]
     run_each(render_one, tasks, console, print_json if as_json else None, jobs)
@@ -207,6 +213,7 @@ class RenderTask:
     input: str
     output: str
     residual: str | None
+    dictionary: str | None
     only: str | None
     settings: RenderOptions
     split: Split | None
@@ -230,12 +237,13 @@ def render_one(task: RenderTask, console: Console, interrupts: Interrupts) -> Re
     from sparsecli.io.events_file import load_events
 
     whole = load_events(task.input)
+    learned = _dictionary(whole, task)
     events = transformed(whole if task.only is None else keep_selected(whole, task.only), task.settings)
     room = _room(task.settings)
     residual = None if task.residual is None else read_audio(task.residual)
-    stems = dict(_stems(task, events, room, residual)) if task.split else {}
+    stems = dict(_stems(task, events, room, residual, learned)) if task.split else {}
     _check_stems(task, list(stems))
-    audio = sound_of(events, task.settings, room)
+    audio = sound_of(events, task.settings, room, learned)
     if residual is not None:
         audio = _with_residual(audio, residual, spoken(str(task.residual), "input"))
     peak = _peak(audio)
@@ -262,6 +270,15 @@ def render_one(task: RenderTask, console: Console, interrupts: Interrupts) -> Re
     }
 
 
+def _dictionary(events: Events, task: RenderTask) -> LearnedDictionary | None:
+    """The dictionary of events of a learned one; None for all others."""
+    if events.header.kind != "learned":
+        return None
+    from sparsecli.io.dictionaries import dictionary_of
+
+    return dictionary_of(events.header, task.dictionary, task.input)
+
+
 def _room(settings: RenderOptions) -> Audio | None:
     """The room that is asked for, and None for none."""
     if settings.room is None:
@@ -272,7 +289,7 @@ def _room(settings: RenderOptions) -> Audio | None:
 
 
 def _stems(
-    task: RenderTask, events: Events, room: Audio | None, residual: Audio | None
+    task: RenderTask, events: Events, room: Audio | None, residual: Audio | None, learned: LearnedDictionary | None
 ) -> Iterator[tuple[str, Callable[[], Audio]]]:
     """The file of each stem and what renders it, the residual among them."""
     from sparsecli.engine.rendering import sound_of
@@ -283,7 +300,7 @@ def _stems(
     named = os.path.splitext(task.output)[1].lower()
     extension = f".{task.written['file_format']}" if "file_format" in task.written else named or f".{FORMATS[0]}"
     for stem in split_by(events, task.split.by, task.split.parts):
-        yield f"{begin}.{stem.name}{extension}", partial(sound_of, stem.events, task.settings, room)
+        yield f"{begin}.{stem.name}{extension}", partial(sound_of, stem.events, task.settings, room, learned)
     if residual is not None:
         yield f"{begin}.{RESIDUAL}{extension}", lambda: residual
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,31 @@ KIND = "learned"
 SIDES = (("level_db", "sign"), ("level_right_db", "sign_right"))
 
 
+@dataclass(frozen=True)
+class Learned:
+    """A learned dictionary, and the name of its file without folders."""
+
+    dictionary: LearnedDictionary
+    name: str
+
+    def decompose(
+        self, audio: Audio, settings: DecomposeSettings, on_progress: Callable[[Progress], bool] | None = None
+    ) -> DecomposeResult:
+        """See `decompose_learned`."""
+        return decompose_learned(audio, self.dictionary, settings, on_progress, self.name)
+
+    def notices(self, audio: Audio) -> list[str]:
+        """What is done to a recording, one sentence each."""
+        said = [f"its {audio.channels} channels are folded to mono"] if audio.channels > 2 else []
+        if audio.sample_rate != self.dictionary.sample_rate:
+            said.append(f"resampled from {audio.sample_rate} to the dictionary's {self.dictionary.sample_rate} Hz")
+        return said
+
+    def render(self, events: Events, samples: int, rate: int) -> Floats:
+        """The sound of events, `[channels, samples]`."""
+        return np.asarray(render_learned(events, self.dictionary, samples, rate)[0])
+
+
 def decompose_learned(
     audio: Audio,
     dictionary: LearnedDictionary,
@@ -52,7 +77,7 @@ def decompose_learned(
     Raises:
         SparseError: there is no such variant over a learned dictionary, or it has no file that events could name.
     """
-    settings = settings or DecomposeSettings()
+    settings = settings or DecomposeSettings(method="pursuit")
     check_variant(settings.variant)
     if not dictionary.sha256:
         raise SparseError("--dictionary", "has no file that events could name", "save and load it before")
@@ -84,14 +109,6 @@ def check_variant(variant: str) -> None:
     if variant not in LEARNED_VARIANTS:
         cause = f"{variant} is not there over a learned dictionary"
         raise SparseError("--variant", cause, f"choose {' or '.join(LEARNED_VARIANTS)}")
-
-
-def notices_of_learned(audio: Audio, dictionary: LearnedDictionary) -> list[str]:
-    """What is done to the recording, one sentence each."""
-    said = [f"its {audio.channels} channels are folded to mono"] if audio.channels > 2 else []
-    if audio.sample_rate != dictionary.sample_rate:
-        said.append(f"resampled from {audio.sample_rate} to the dictionary's {dictionary.sample_rate} Hz")
-    return said
 
 
 def events_of_learned(chosen: Chosen, dictionary: LearnedDictionary, header: Header, threshold: float) -> Events:

@@ -1,6 +1,6 @@
 """Learned dictionaries as safetensors files: the atoms of each length as one tensor, and a JSON header beside them.
 
-    metadata: format "sparse-dictionary", version "1", header {"sample_rate": 22050, "lengths": [1024, 4096],
+    metadata: format "sparse-dictionary", version "1", kind "dictionary", header {"sample_rate": 22050, "lengths": [1024, 4096],
               "seed": 0, "settings": {...}, "sources": ["a.flac", ...]}
     tensors:  atoms.1024 [256, 1024], atoms.4096 [256, 4096], float32 or float16, each atom of energy 1
 """
@@ -24,7 +24,8 @@ from .safetensors_file import Weights, read_weights
 
 FORMAT, VERSION = "sparse-dictionary", "1"
 MAX_NUMBERS = 1 << 28  # of all atoms: a gigabyte
-KINDS = ("F32", "F16")
+KIND = "dictionary"  # in a manifest of models
+DTYPES = ("F32", "F16")
 _TRAIN = "give a dictionary that `sparse train dictionary` wrote"
 
 
@@ -52,8 +53,9 @@ def save_dictionary(
         "settings": dictionary.settings,
         "sources": list(dictionary.sources),
     }
+    about = {"format": FORMAT, "header": json.dumps(header, sort_keys=True), "kind": KIND, "version": VERSION}
     arrays = {name: np.ascontiguousarray(atoms, kind) for name, atoms in atoms_to_arrays(dictionary.atoms).items()}
-    data = save(arrays, {"format": FORMAT, "header": json.dumps(header, sort_keys=True), "version": VERSION})
+    data = save(arrays, about)
     with open_output(path, overwrite=overwrite) as stream:
         stream.write(data)
 
@@ -129,7 +131,7 @@ def _check_shapes(weights: Weights, lengths: tuple[int, ...], subject: str) -> N
         raise SparseError(subject, f"holds {', '.join(tensors) or 'nothing'}, not the lengths of its header", _TRAIN)
     for length in lengths:
         tensor = tensors[name_of_length(length)]
-        if len(tensor.shape) != 2 or tensor.shape[1] != length or tensor.shape[0] < 1 or tensor.dtype not in KINDS:
+        if len(tensor.shape) != 2 or tensor.shape[1] != length or tensor.shape[0] < 1 or tensor.dtype not in DTYPES:
             raise SparseError(subject, f"{tensor.name} is {tensor.dtype} {list(tensor.shape)}, not atoms", _TRAIN)
     if sum(tensor.shape[0] for tensor in tensors.values()) > MAX_ATOMS:
         raise SparseError(subject, f"holds more than {MAX_ATOMS} atoms", _TRAIN)
