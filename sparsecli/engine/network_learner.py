@@ -32,7 +32,7 @@ class Lessons(Protocol[Batch]):
         Item i of step n depends on the seed, n and i alone, so that any number of processes sees the same.
         """
 
-    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The mean loss over the batch, and figures of it."""
 
     def validate(self, model: nn.Module) -> Figures:
@@ -94,8 +94,7 @@ class NetworkLearner(Generic[Batch]):
             self._take_average(index)
         else:
             self._skip()
-        found = {name: float(value.detach()) for name, value in figures.items()}
-        return {"loss": float(loss.detach()), "gradient": float(norm), **found}
+        return {"loss": float(loss.detach()), "gradient": float(norm), **figures}
 
     def gauges(self) -> Figures:
         """Learning rate, steps that were skipped, and memory at its peak."""
@@ -183,7 +182,7 @@ class _Loss(nn.Module):
         super().__init__()
         self.model, self._lessons = model, lessons
 
-    def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: Any) -> tuple[Tensor, dict[str, float]]:
         return self._lessons.loss(self.model, batch)
 
 

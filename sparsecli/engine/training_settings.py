@@ -81,3 +81,37 @@ class NetworkSettings(TrainSettings):
         check_range("clip_norm", self.clip_norm, 0, None)
         check_range("average", self.average, 0, 1)
         check_range("workers", self.workers, 1, 64)
+
+
+@dataclass(frozen=True)
+class SiamTrainSettings(NetworkSettings):
+    """What the training of SIAM has beside.
+
+    Attributes:
+        scene_share: of a batch, scenes whose events are known; the rest are excerpts of the recordings.
+        width: channels of the eye; None: as `SiamShape` has it, and so for the following.
+        depth: residual blocks of each of its stages.
+        voice_width: units of each layer of the voice.
+        voice_depth: its coupling layers.
+        sample_rate: of the sound that is looked at, in Hz.
+        validate_excerpts: of held-out recordings, 4 s each, whose events are found to tell SNR and density.
+    """
+
+    scene_share: float = 0.5
+    width: int | None = None
+    depth: int | None = None
+    voice_width: int | None = None
+    voice_depth: int | None = None
+    sample_rate: int | None = None
+    validate_excerpts: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("scene_share", self.scene_share, 0, 1)
+        check_range("validate_excerpts", self.validate_excerpts, 1, 1000)
+
+
+SMOKE = {
+    "steps": 40, "batch_size": 2, "validate_steps": 20, "log_steps": 5, "warmup_steps": 10, "scene_share": 1.0,
+    "width": 8, "depth": 1, "voice_width": 8, "voice_depth": 2, "validate_excerpts": 1,
+}  # fmt: skip

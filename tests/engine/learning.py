@@ -29,10 +29,10 @@ class Lines:
         x = torch.tensor(np.array(drawn), dtype=torch.float32)  # [items, 2]
         return x, x[:, :1] - x[:, 1:] + (float("nan") if step == self.broken else 0.0)
 
-    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, float]]:
         x, wanted = batch
         error = (model(x) - wanted).square().mean()
-        return error, {"error_db": 10 * error.log10()}
+        return error, {"error_db": float(10 * error.detach().log10())}
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         assert not model.training
