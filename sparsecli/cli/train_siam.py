@@ -88,15 +88,17 @@ def _make(
     from sparsecli.models.siam import Siam
 
     def skipped(error: SparseError) -> None:
-        if processes.is_first:
-            console.say(error.subject, f"is left out: it {error.cause}", error.cure)
+        console.say(error.subject, f"left out, since it {error.cause}", error.cure)
 
     material, told = _material(settings, skipped)
-    if processes.is_first:
-        console.say(settings.audio_path or "scenes", told)
+    console.say(settings.audio_path or "--smoke", f"learns from {told}")
     shape = shape_of(settings)
+    unheard: list[SparseError] = []
+    lessons = SiamLessons(shape, material, settings, unheard)
+    for error in unheard:
+        skipped(error)
     torch.manual_seed(settings.seed)
-    learner = NetworkLearner(Siam(shape), SiamLessons(shape, material, settings, skipped), settings, processes, begin)
+    learner = NetworkLearner(Siam(shape), lessons, settings, processes, begin, skipped)
     try:
         yield learner, told
     finally:
@@ -110,7 +112,7 @@ def _material(settings: SiamTrainSettings, skipped: Callable[[SparseError], None
     from sparsecli.io.recordings import find_recordings, split
 
     if not settings.audio_path or settings.scene_share == 1:
-        return Material(), "learns from scenes of its own alone"
+        return Material(), "scenes of its own alone"
     recordings, held_out = split(find_recordings(settings.audio_path, skipped))
     fits = []
     for recording in recordings:
@@ -120,10 +122,10 @@ def _material(settings: SiamTrainSettings, skipped: Callable[[SparseError], None
                 fits.append(load_events(str(beside)))
             except SparseError as error:
                 skipped(error)
-    told = [plural(len(recordings), "recording"), f"{plural(len(held_out), 'recording')} held out"]
+    told = [plural(len(recordings), "recording"), f"{len(held_out)} held out"]
     if fits:
         told.append(plural(len(fits), "fit"))
-    return Material(recordings, held_out, fits), "learns from " + ", ".join(told)
+    return Material(recordings, held_out, fits), ", ".join(told)
 
 
 def _export(learner: engine_training.Learner, path: Path) -> None:

@@ -15,7 +15,7 @@ from ..core.errors import SparseError
 from ..core.events import Events
 from ..io.recordings import Recording, read_onsets_s
 from ..models.siam import Siam, SiamShape, Strikes
-from .excerpts import SILENCE, Excerpts, Skipped, excerpt
+from .excerpts import SILENCE, Excerpts, excerpt
 from .settings import DEFAULT_ATOMS
 from .siam import SiamLimits, pick_atoms
 from .siam_scenes import SCENE_S, Excerpt, draw_scene, strikes_of_events
@@ -57,16 +57,18 @@ class SiamLessons:
         shape: of the model.
         material: what there is to learn from.
         settings: how.
-        skipped: told of each recording that cannot be read.
+        skipped: takes what could not be read of what is held out.
     """
 
-    def __init__(self, shape: SiamShape, material: Material, settings: SiamTrainSettings, skipped: Skipped) -> None:
+    def __init__(
+        self, shape: SiamShape, material: Material, settings: SiamTrainSettings, skipped: list[SparseError]
+    ) -> None:
         self._shape, self._settings = shape, settings
         self._bank = bank_of(material.fits)
         samples = round(SCENE_S * shape.sample_rate)
         self._excerpts = None
         if material.recordings:
-            self._excerpts = Excerpts(material.recordings, samples, shape.sample_rate, settings.seed, skipped)
+            self._excerpts = Excerpts(material.recordings, samples, shape.sample_rate, settings.seed)
         draw = generator_for(HELD_OUT_SEED, 0)
         scenes = [draw_scene(shape, draw, self._bank) for _ in range(HELD_OUT_SCENES)]
         found = _listen(material.held_out, settings.validate_excerpts, samples, shape.sample_rate, skipped)
@@ -74,15 +76,15 @@ class SiamLessons:
         known = [Excerpt(torch.from_numpy(each.samples)) for each in found] + scenes
         self._examined = make_batch(shape, known, draw)
 
-    def batch(self, step: int, items: range) -> Batch:
+    def batch(self, step: int, items: range, skipped: list[SparseError]) -> Batch:
         """Peaks of those items of a step's batch."""
-        return join_batches([self._item(step, item) for item in items])
+        return join_batches([self._item(step, item, skipped) for item in items])
 
-    def _item(self, step: int, item: int) -> Batch:
+    def _item(self, step: int, item: int, skipped: list[SparseError]) -> Batch:
         draw = generator_for(self._settings.seed, step, item)
         if self._excerpts is None or float(torch.rand((), generator=draw)) < self._settings.scene_share:
             return make_batch(self._shape, [self._scene(draw)], draw)
-        return make_batch(self._shape, [Excerpt(torch.from_numpy(self._excerpts.draw(step, item)))], draw)
+        return make_batch(self._shape, [Excerpt(torch.from_numpy(self._excerpts.draw(step, item, skipped)))], draw)
 
     def _scene(self, draw: torch.Generator) -> Excerpt:
         """Half of the scenes are of strikes of fits, where there are some."""
@@ -128,7 +130,9 @@ class _Heard:
     onsets_s: NDArray[np.float64] | None = None
 
 
-def _listen(recordings: Sequence[Recording], count: int, samples: int, rate: int, skipped: Skipped) -> list[_Heard]:
+def _listen(
+    recordings: Sequence[Recording], count: int, samples: int, rate: int, skipped: list[SparseError]
+) -> list[_Heard]:
     """Excerpts of recordings in turn, the same every time; with onsets of notes where there are tables."""
     heard = []
     for index in range(count if recordings else 0):
@@ -139,7 +143,7 @@ def _listen(recordings: Sequence[Recording], count: int, samples: int, rate: int
             found = excerpt(recording, start_s, samples, rate)
             onsets_s = None if recording.labels is None else read_onsets_s(recording) - start_s
         except SparseError as error:
-            skipped(error)
+            skipped.append(error)
             continue
         if onsets_s is not None:
             onsets_s = onsets_s[(onsets_s >= 0) & (onsets_s < samples / rate)]

@@ -60,17 +60,18 @@ class NetworkSettings(TrainSettings):
         clip_norm: gradients are scaled down to this norm.
         average: decay of the running mean of the weights, which is what is validated and kept as the model.
         precision: of the forward pass; `auto` is bfloat16 on CUDA where it has it, else float32.
-        workers: threads that make batches while the network learns.
+        workers: processes that make batches while the network learns; 0: threads of this one; None: on CUDA as many as
+            there are cores to spare, else 0.
     """
 
     learning_rate: float = 5e-4
-    warmup_steps: int = 500
+    warmup_steps: int = 200
     last_rate: float = 0.02
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     average: float = 0.999
     precision: Precision = "auto"
-    workers: int = 2
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,7 +81,7 @@ class NetworkSettings(TrainSettings):
         check_range("weight_decay", self.weight_decay, 0, 10)
         check_range("clip_norm", self.clip_norm, 0, None)
         check_range("average", self.average, 0, 1)
-        check_range("workers", self.workers, 1, 64)
+        check_range("workers", self.workers, 0, 64)
 
 
 @dataclass(frozen=True)
