@@ -99,11 +99,13 @@ class Unit:
         name: behind amounts.
         size: how many of what is counted make one.
         rate: a text from what was counted and the seconds that it took.
+        digits: behind the point.
     """
 
     name: str
     size: float
     rate: Callable[[float, float], str]
+    digits: int = 1
 
 
 class Progress:
@@ -124,8 +126,8 @@ class _Lines(Progress):
         if now < self._next:
             return
         self._next = now + LINES_EVERY_S
-        rate, size = self._unit.rate(done, now - self._started), self._unit.size
-        amounts = f"{done / size:.1f} of {total / size:.1f} {self._unit.name}"
+        rate, size, digits = self._unit.rate(done, now - self._started), self._unit.size, self._unit.digits
+        amounts = f"{done / size:.{digits}f} of {total / size:.{digits}f} {self._unit.name}"
         self._console.say(self._subject, f"{amounts} done ({rate}), {text}")
 
 

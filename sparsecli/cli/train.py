@@ -5,6 +5,8 @@ from __future__ import annotations
 import typer
 from typer.core import TyperGroup
 
+from . import train_siam
+
 DEFAULT = "siam"
 
 
@@ -21,4 +23,4 @@ class DefaultGroup(TyperGroup):
 train = typer.Typer(
     cls=DefaultGroup, help="Train a model on a folder of recordings: siam, where none is named.", no_args_is_help=False
 )
-# Each command is added here, in the order of the help: `train.command("siam")(train_siam.train_siam_command)`
+train.command("siam")(train_siam.train_siam_command)

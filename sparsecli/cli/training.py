@@ -238,7 +238,7 @@ class Keeper:
             if before.get(name) != value
         ]
         if checkpoint.data != self._data:
-            told.append(f"it learns from {self._data}, before from {checkpoint.data}")
+            told.append(f"it learns from {self._data}, before it was from {checkpoint.data}")
         self.console.say("--resume", "; ".join([f"goes on after step {checkpoint.step}", *told]))
         return Reached(checkpoint.step, checkpoint.seconds, dict(checkpoint.running))
 
@@ -315,7 +315,7 @@ class Listener:
             sink(share, entry)
 
 
-STEPS = Unit("steps", 1, lambda count, elapsed_s: f"{count / max(elapsed_s, 1e-3):.3g} steps/s")
+STEPS = Unit("steps", 1, lambda count, elapsed_s: f"{count / max(elapsed_s, 1e-3):.3g} steps/s", digits=0)
 TOLD = {
     "loss": "loss {:.4g}",
     "validation_loss": "validation {:.4g}",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +15,6 @@ MOST_ATTEMPTS = 20  # at an excerpt that can be read and is not silent
 SILENCE = 1e-4  # peaks below, 80 dB under full scale, teach nothing
 MARGIN_S = 0.02  # beside an excerpt, so that resampling has no edges in it
 
-Skipped = Callable[[SparseError], None]
-
 
 class Excerpts:
     """Excerpts of one length from recordings, in mono; every second of all of them is as likely as any other.
@@ -27,19 +24,19 @@ class Excerpts:
         samples: of an excerpt; shorter recordings are filled up with silence.
         sample_rate: of an excerpt, in Hz.
         seed: of all draws.
-        skipped: told once of each recording in which something cannot be read.
     """
 
-    def __init__(
-        self, recordings: Sequence[Recording], samples: int, sample_rate: int, seed: int, skipped: Skipped
-    ) -> None:
+    def __init__(self, recordings: Sequence[Recording], samples: int, sample_rate: int, seed: int) -> None:
         self._recordings, self._samples, self._rate, self._seed = recordings, samples, sample_rate, seed
         self._ends_s = np.cumsum([max(recording.duration_s, 1e-3) for recording in recordings])
-        self._skipped, self._told = skipped, set[str]()
-        self._lock = threading.Lock()
 
-    def draw(self, step: int, item: int) -> NDArray[np.float32]:
+    def draw(self, step: int, item: int, skipped: list[SparseError]) -> NDArray[np.float32]:
         """The excerpt of an item of a step's batch, float32 `[samples]`. It depends on seed, step and item alone.
+
+        Args:
+            step: its number.
+            item: which of the step.
+            skipped: takes what could not be read; another excerpt is drawn in place of it.
 
         Raises:
             SparseError: nothing could be found that can be read and is not silent.
@@ -52,19 +49,12 @@ class Excerpts:
             try:
                 found = excerpt(recording, chance.uniform(0, spare_s), self._samples, self._rate)
             except SparseError as error:
-                self._tell(error)
+                skipped.append(error)
                 continue
             if np.abs(found).max() >= SILENCE:
                 return found
         cause = f"{MOST_ATTEMPTS} excerpts in a row were silent or could not be read"
         raise SparseError(self._recordings[0].path, f"{cause}, of this and its neighbours", "name another --data")
-
-    def _tell(self, error: SparseError) -> None:
-        with self._lock:
-            is_new = error.subject not in self._told
-            self._told.add(error.subject)
-        if is_new:
-            self._skipped(error)
 
 
 def excerpt(recording: Recording, start_s: float, samples: int, sample_rate: int) -> NDArray[np.float32]:

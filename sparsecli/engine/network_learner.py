@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..core.errors import SparseError
+from .batches import Batches, default_workers
 from .processes import Processes
 from .training import Arrays, Figures
 from .training_settings import NetworkSettings
@@ -26,13 +27,14 @@ Batch = TypeVar("Batch")
 class Lessons(Protocol[Batch]):
     """What a network is to learn."""
 
-    def batch(self, step: int, items: range) -> Batch:
-        """Those items of the batch of a step that this process works on. Called from other threads, ahead of time.
+    def batch(self, step: int, items: range, skipped: list[SparseError]) -> Batch:
+        """Those items of the batch of a step that this process works on; called ahead of time (see `batches.py`).
 
-        Item i of step n depends on the seed, n and i alone, so that any number of processes sees the same.
+        Item i of step n depends on the seed, n and i alone, so that any number of processes sees the same. What had to
+        be left out goes to `skipped`.
         """
 
-    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The mean loss over the batch, and figures of it."""
 
     def validate(self, model: nn.Module) -> Figures:
@@ -48,6 +50,7 @@ class NetworkLearner(Generic[Batch]):
         settings: how.
         processes: that learn together.
         begin: the step that comes first.
+        skipped: told once of each recording that had to be left out.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class NetworkLearner(Generic[Batch]):
         settings: NetworkSettings,
         processes: Processes,
         begin: int = 0,
+        skipped: Callable[[SparseError], None] = lambda error: None,
     ) -> None:
         self.model = model.to(processes.device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
@@ -69,18 +73,20 @@ class NetworkLearner(Generic[Batch]):
         self._loss: nn.Module = _Loss(self.model, lessons)
         if processes.count > 1:
             self._loss = DistributedDataParallel(self._loss, find_unused_parameters=True)
-        self._ahead = _Ahead(lessons, processes.share(settings.batch_size), settings, begin)
+        items = processes.share(settings.batch_size)
+        workers = settings.workers if settings.workers is not None else default_workers(processes.device.type)
+        self._batches = Batches(lessons.batch, items, range(begin, settings.steps), workers, skipped)
         self._skipped, self._skipped_in_row = 0, 0
 
     def close(self) -> None:
-        """End the threads that make batches."""
-        self._ahead.close()
+        """End what makes batches."""
+        self._batches.close()
 
     def step(self, index: int) -> Figures:
         """Learn from one batch. A step whose gradient is not finite changes nothing."""
         settings = self._settings
         torch.manual_seed(_mixed(settings.seed, index, self._processes.rank))  # of what the network itself draws
-        batch = _moved(self._ahead.take(index), self._processes.device)
+        batch = _moved(self._batches.take(index), self._processes.device)
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate(index, settings)
         self._optimiser.zero_grad(set_to_none=True)
@@ -94,8 +100,7 @@ class NetworkLearner(Generic[Batch]):
             self._take_average(index)
         else:
             self._skip()
-        found = {name: float(value.detach()) for name, value in figures.items()}
-        return {"loss": float(loss.detach()), "gradient": float(norm), **found}
+        return {"loss": float(loss.detach()), "gradient": float(norm), **figures}
 
     def gauges(self) -> Figures:
         """Learning rate, steps that were skipped, and memory at its peak."""
@@ -183,32 +188,8 @@ class _Loss(nn.Module):
         super().__init__()
         self.model, self._lessons = model, lessons
 
-    def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: Any) -> tuple[Tensor, dict[str, float]]:
         return self._lessons.loss(self.model, batch)
-
-
-class _Ahead(Generic[Batch]):
-    """Batches made ahead of time by threads."""
-
-    def __init__(self, lessons: Lessons[Batch], items: range, settings: NetworkSettings, begin: int) -> None:
-        self._lessons, self._items = lessons, items
-        self._settings = settings
-        self._pool = ThreadPoolExecutor(settings.workers, "batches")
-        self._made: dict[int, Future[Batch]] = {}
-        self._order(begin)
-
-    def _order(self, first: int) -> None:
-        for step in range(first, min(first + 1 + self._settings.workers, self._settings.steps)):
-            if step not in self._made:
-                self._made[step] = self._pool.submit(self._lessons.batch, step, self._items)
-
-    def take(self, step: int) -> Batch:
-        """The batch of a step; those after it are begun."""
-        self._order(step)
-        return self._made.pop(step).result()
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _mixed(*numbers: int) -> int:

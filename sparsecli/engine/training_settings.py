@@ -60,17 +60,18 @@ class NetworkSettings(TrainSettings):
         clip_norm: gradients are scaled down to this norm.
         average: decay of the running mean of the weights, which is what is validated and kept as the model.
         precision: of the forward pass; `auto` is bfloat16 on CUDA where it has it, else float32.
-        workers: threads that make batches while the network learns.
+        workers: processes that make batches while the network learns; 0: threads of this one; None: on CUDA as many as
+            there are cores to spare, else 0.
     """
 
     learning_rate: float = 5e-4
-    warmup_steps: int = 500
+    warmup_steps: int = 200
     last_rate: float = 0.02
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     average: float = 0.999
     precision: Precision = "auto"
-    workers: int = 2
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,4 +81,38 @@ class NetworkSettings(TrainSettings):
         check_range("weight_decay", self.weight_decay, 0, 10)
         check_range("clip_norm", self.clip_norm, 0, None)
         check_range("average", self.average, 0, 1)
-        check_range("workers", self.workers, 1, 64)
+        check_range("workers", self.workers, 0, 64)
+
+
+@dataclass(frozen=True)
+class SiamTrainSettings(NetworkSettings):
+    """What the training of SIAM has beside.
+
+    Attributes:
+        scene_share: of a batch, scenes whose events are known; the rest are excerpts of the recordings.
+        width: channels of the eye; None: as `SiamShape` has it, and so for the following.
+        depth: residual blocks of each of its stages.
+        voice_width: units of each layer of the voice.
+        voice_depth: its coupling layers.
+        sample_rate: of the sound that is looked at, in Hz.
+        validate_excerpts: of held-out recordings, 4 s each, whose events are found to tell SNR and density.
+    """
+
+    scene_share: float = 0.5
+    width: int | None = None
+    depth: int | None = None
+    voice_width: int | None = None
+    voice_depth: int | None = None
+    sample_rate: int | None = None
+    validate_excerpts: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("scene_share", self.scene_share, 0, 1)
+        check_range("validate_excerpts", self.validate_excerpts, 1, 1000)
+
+
+SMOKE = {
+    "steps": 40, "batch_size": 2, "validate_steps": 20, "log_steps": 5, "warmup_steps": 10, "scene_share": 1.0,
+    "width": 8, "depth": 1, "voice_width": 8, "voice_depth": 2, "validate_excerpts": 1,
+}  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -24,15 +26,15 @@ class Lines:
     def __init__(self, seed: int = 0, broken: int = -1) -> None:
         self.seed, self.broken = seed, broken
 
-    def batch(self, step: int, items: range) -> tuple[Tensor, Tensor]:
+    def batch(self, step: int, items: range, skipped: Any = None) -> tuple[Tensor, Tensor]:
         drawn = [np.random.default_rng((self.seed, step, item)).standard_normal(2) for item in items]
         x = torch.tensor(np.array(drawn), dtype=torch.float32)  # [items, 2]
         return x, x[:, :1] - x[:, 1:] + (float("nan") if step == self.broken else 0.0)
 
-    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, float]]:
         x, wanted = batch
         error = (model(x) - wanted).square().mean()
-        return error, {"error_db": 10 * error.log10()}
+        return error, {"error_db": float(10 * error.detach().log10())}
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         assert not model.training

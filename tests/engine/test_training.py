@@ -114,7 +114,7 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_counted():
 
 
 def test_a_training_that_has_come_apart_ends(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Lines, "batch", lambda self, step, items: (torch.full((1, 2), torch.nan), torch.zeros(1, 1)))
+    monkeypatch.setattr(Lines, "batch", lambda self, *about: (torch.full((1, 2), torch.nan), torch.zeros(1, 1)))
     with pytest.raises(SparseError, match=r"not finite.*--lr"):
         run(NetworkSettings(steps=MOST_SKIPPED + 1))
 
@@ -156,7 +156,7 @@ def test_arrays_of_another_network():
 
 
 def test_an_error_in_a_batch_is_that_of_the_step(monkeypatch: pytest.MonkeyPatch):
-    def fail(self: Lines, step: int, items: range) -> Any:
+    def fail(self: Lines, *about: Any) -> Any:
         raise SparseError("a.wav", "is damaged")
 
     monkeypatch.setattr(Lines, "batch", fail)
