@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 from typer.core import TyperGroup
 
-from . import train_siam
+from . import train_dictionary, train_siam
 
 DEFAULT = "siam"
 
@@ -24,3 +24,4 @@ train = typer.Typer(
     cls=DefaultGroup, help="Train a model on a folder of recordings: siam, where none is named.", no_args_is_help=False
 )
 train.command("siam")(train_siam.train_siam_command)
+train.command("dictionary")(train_dictionary.train_dictionary_command)

@@ -319,7 +319,8 @@ STEPS = Unit("steps", 1, lambda count, elapsed_s: f"{count / max(elapsed_s, 1e-3
 TOLD = {
     "loss": "loss {:.4g}",
     "validation_loss": "validation {:.4g}",
-    "validation_snr_db": "SNR {:.1f} dB",
+    "snr_db": "SNR {:.2f} dB",
+    "validation_snr_db": "validation SNR {:.2f} dB",
     "validation_events_per_s": "{:.0f} events/s",
     "validation_onset_f1": "onset F1 {:.2f}",
     "skipped": "{:.0f} steps skipped",
@@ -330,7 +331,7 @@ def figures_told(figures: Mapping[str, float]) -> str:
     """Figures in words.
 
     >>> figures_told({"loss": 0.51234, "validation_snr_db": 3.21, "skipped": 0})
-    'loss 0.5123, SNR 3.2 dB'
+    'loss 0.5123, validation SNR 3.21 dB'
     """
     names = [name for name in TOLD if name in figures and (figures[name] or name != "skipped")]
     return ", ".join(TOLD[name].format(figures[name]) for name in names)

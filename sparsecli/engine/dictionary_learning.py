@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import SparseError
 from ..core.learned import LearnedDictionary, atoms_to_arrays, name_of_length, normalised
+from .excerpts import Excerpts
 from .learning_settings import DictionarySettings
 from .training import Arrays, Figures
 from .waveforms import Stretch, build_banks, take_atoms
@@ -26,9 +27,11 @@ from .waveforms import Stretch, build_banks, take_atoms
 Samples = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Excerpts = Callable[[int, int], Sequence[Samples]]
+Take = Callable[[int, int], Sequence[Samples]]  # of a step and a number of excerpts, so many
 
-BEFORE = -1  # the step of the excerpts that the first atoms are cut from
+BEFORE = 1 << 40  # the step of the excerpts that the first atoms are cut from,
+HELD_OUT = 1 << 41  # and of those that are held out: no training comes there
+LOUDNESS = 0.1  # RMS of every excerpt, so that soft music counts as loud music does
 FADE = 0.9  # of the weight of earlier steps, from one to the next
 LAST_STEPS = 0.1  # of all: in these no atom is replaced
 DEAD = 0.01  # of the mean energy of the atoms of its length: one that takes less is replaced
@@ -47,6 +50,26 @@ class _Found:
     amplitude: Floats
 
 
+def drawn(excerpts: Excerpts, skipped: Callable[[SparseError], None]) -> Take:
+    """Excerpts at random, all equally loud; `skipped` is told once of each recording that cannot be read somewhere."""
+    told = set[str]()
+
+    def take(step: int, count: int) -> list[Samples]:
+        unheard: list[SparseError] = []
+        sounds = [_equally_loud(excerpts.draw(step, item, unheard)) for item in range(count)]
+        for error in unheard:
+            if error.subject not in told:
+                skipped(error)
+            told.add(error.subject)
+        return sounds
+
+    return take
+
+
+def _equally_loud(sound: Samples) -> Samples:
+    return (sound * (LOUDNESS / np.sqrt(np.mean(np.square(sound, dtype=np.float64))))).astype(np.float32)
+
+
 class DictionaryLearner:
     """A dictionary that learns from excerpts, some in a step. A `Learner` of `training.train`.
 
@@ -54,19 +77,27 @@ class DictionaryLearner:
         settings: of the training.
         excerpts: gives so many excerpts of a step, each scaled as it shall count.
         held_out: excerpts that nothing is learned from.
+        sources: names of the recordings.
     """
 
-    def __init__(self, settings: DictionarySettings, excerpts: Excerpts, held_out: Sequence[Samples] = ()) -> None:
-        self.settings, self._excerpts, self._held_out = settings, excerpts, held_out
+    def __init__(
+        self,
+        settings: DictionarySettings,
+        excerpts: Take,
+        held_out: Sequence[Samples] = (),
+        sources: tuple[str, ...] = (),
+    ) -> None:
+        self.settings, self._excerpts, self._held_out, self._sources = settings, excerpts, held_out, sources
         self.atoms: list[Samples] = []  # `[length]` each, the shortest first
         self._weight: Floats = np.zeros(settings.atoms)  # sums of squared amplitudes that atoms are means of, faded
 
     @property
     def dictionary(self) -> LearnedDictionary:
-        """What was learned so far; without sources."""
+        """What was learned so far."""
         stacks = np.split(np.arange(len(self.atoms)), np.cumsum(self.settings.counts)[:-1])
         atoms = tuple(np.stack([self.atoms[row] for row in rows]) for rows in stacks)
-        return LearnedDictionary(self.settings.sample_rate, atoms, self.settings.seed, asdict(self.settings))
+        about = asdict(self.settings)
+        return LearnedDictionary(self.settings.sample_rate, atoms, self.settings.seed, about, self._sources)
 
     def step(self, index: int) -> Figures:
         """Learn from the excerpts of one step; SNR of the atoms as they were, and how many were used and replaced."""
