@@ -37,6 +37,9 @@ LAST_STEPS = 0.1  # of all: in these no atom is replaced
 DEAD = 0.01  # of the mean energy of the atoms of its length: one that takes less is replaced
 LOOKS = 5  # steps from one look for such atoms to the next
 SEARCH_THRESHOLD = 1e-4  # any above 0: moments between steps are left out
+BESIDE = 0.25  # of an atom's length on both sides, in which there may be more of what it stands for
+SEEN = 3  # an atom that was found so often at least may move,
+CLEARLY = 1.02  # where it has so much more energy then
 EDGE = 0.1  # of a new atom's length in which it rises, and falls
 
 
@@ -104,10 +107,9 @@ class DictionaryLearner:
         if not self.atoms:
             self._begin()
         sounds = self._excerpts(index, self.settings.batch_size)
-        pad = max(self.settings.lengths)
-        rests = [np.pad(sound.astype(np.float64), (pad, pad)) for sound in sounds]
+        rests = self._padded(sounds)
         before = [float((rest**2).sum()) for rest in rests]
-        found = self._take_apart(rests, pad)
+        found = self._take_apart(rests)
         left = np.array([(rest**2).sum() for rest in rests]) / np.maximum(before, 1e-30)
         self._weight *= FADE
         for row in range(len(self.atoms)):
@@ -129,10 +131,9 @@ class DictionaryLearner:
         """SNR of what was held out; nothing where there is none."""
         if not self._held_out:
             return {}
-        pad = max(self.settings.lengths)
-        rests = [np.pad(sound.astype(np.float64), (pad, pad)) for sound in self._held_out]
+        rests = self._padded(self._held_out)
         before = np.array([(rest**2).sum() for rest in rests])
-        self._take_apart(rests, pad)
+        self._take_apart(rests)
         left = np.array([(rest**2).sum() for rest in rests]) / np.maximum(before, 1e-30)
         return {"loss": float(left.mean()), "snr_db": float(-10 * np.log10(np.maximum(left, 1e-30)).mean())}
 
@@ -164,13 +165,22 @@ class DictionaryLearner:
                 place = int(draw.choice(len(energy), p=energy / energy.sum()))
                 self.atoms.append(normalised(sound[place : place + length] * edges(length)))
 
-    def _take_apart(self, rests: list[Floats], pad: int) -> _Found:
+    def _padded(self, sounds: Sequence[Samples]) -> list[Floats]:
+        """Excerpts, with room for atoms that reach over their ends, and for what is beside those."""
+        return [np.pad(sound.astype(np.float64), self._pad) for sound in sounds]
+
+    @property
+    def _pad(self) -> int:
+        return 2 * max(self.settings.lengths)
+
+    def _take_apart(self, rests: list[Floats]) -> _Found:
         """Take atoms out of padded excerpts, which then hold what is left; where they were found."""
+        pad, longest = self._pad, max(self.settings.lengths)
         banks = build_banks(self.dictionary, SEARCH_THRESHOLD)
         parts = []
         for number, rest in enumerate(rests):
             samples = len(rest) - 2 * pad
-            stretch = Stretch(banks, rest[None], pad, 1 - pad, samples)
+            stretch = Stretch(banks, rest[None], pad, 1 - longest, samples)
             count = self.settings.atoms_of(samples)
             atoms, amplitudes = np.zeros((count, 3), np.int64), np.zeros((count, 1))
             done, _ = take_atoms(stretch, math.inf, 0.0, 0.0, atoms, amplitudes, np.zeros(count))
@@ -195,24 +205,41 @@ def edges(length: int) -> Samples:
 def _renewed(
     atom: Samples, weight: float, found: _Found, index: int, rests: list[Floats]
 ) -> tuple[Samples, float]:
-    """An atom, renewed from where it was found, and its energy there; what is left is renewed with it."""
+    """An atom, renewed from where it was found, and its energy there; what is left is renewed with it.
+
+    The mean is taken over somewhat more than the atom's length, and the part of it becomes the atom that has most
+    energy: an atom that was cut off at one end moves along what it stands for.
+    """
     rows = np.flatnonzero(found.row == index)
     if not len(rows):
         return atom, 0.0
-    length, old = len(atom), atom.astype(np.float64)
-    mean = weight * old
-    windows = [rests[found.excerpt[row]][found.place[row] : found.place[row] + length] for row in rows]
+    length, margin, old = len(atom), round(BESIDE * len(atom)), atom.astype(np.float64)
+    mean = np.zeros(length + 2 * margin)
+    mean[margin : margin + length] = weight * old
+    windows = [
+        rests[found.excerpt[row]][found.place[row] - margin : found.place[row] + length + margin] for row in rows
+    ]
     for row, window in zip(rows, windows, strict=True):
-        window += found.amplitude[row] * old
+        window[margin : margin + length] += found.amplitude[row] * old
     for row, window in zip(rows, windows, strict=True):
         mean += found.amplitude[row] * window
-    new = normalised(mean)
+    start = _moved(mean, length, margin) if len(rows) >= SEEN else margin
+    new = normalised(mean[start : start + length])
     exact, energy = new.astype(np.float64), 0.0
     for row, window in zip(rows, windows, strict=True):
-        found.amplitude[row] = window @ exact
-        window -= found.amplitude[row] * exact
+        part = window[start : start + length]
+        found.amplitude[row] = part @ exact
+        part -= found.amplitude[row] * exact
         energy += float(found.amplitude[row] ** 2)
     return new, energy
+
+
+def _moved(mean: Floats, length: int, margin: int) -> int:
+    """Where in a mean the part with most energy begins; in its middle where little speaks against it."""
+    sums = np.cumsum(np.r_[0.0, mean**2])
+    energies = sums[length:] - sums[:-length]
+    best = int(np.argmax(energies))
+    return best if energies[best] > CLEARLY * energies[margin] else margin
 
 
 def _replace_dead(atoms: list[Samples], weight: Floats, rests: list[Floats]) -> int:

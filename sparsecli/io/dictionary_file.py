@@ -20,7 +20,7 @@ from ..core.errors import SparseError
 from ..core.learned import MAX_ATOMS, UNIT, LearnedDictionary, atoms_to_arrays, check_lengths, name_of_length, normalised
 from .atomic import open_output
 from .digests import sha256_of
-from .safetensors_file import Weights, read_weights
+from .safetensors_file import Weights, read_weights, safetensors_bytes
 
 FORMAT, VERSION = "sparse-dictionary", "1"
 MAX_NUMBERS = 1 << 28  # of all atoms: a gigabyte
@@ -43,8 +43,6 @@ def save_dictionary(
     Raises:
         SparseError: the file exists already, or cannot be written.
     """
-    from safetensors.numpy import save
-
     kind = np.float16 if half else np.float32
     header = {
         "sample_rate": dictionary.sample_rate,
@@ -55,7 +53,7 @@ def save_dictionary(
     }
     about = {"format": FORMAT, "header": json.dumps(header, sort_keys=True), "kind": KIND, "version": VERSION}
     arrays = {name: np.ascontiguousarray(atoms, kind) for name, atoms in atoms_to_arrays(dictionary.atoms).items()}
-    data = save(arrays, about)
+    data = safetensors_bytes(arrays, about)
     with open_output(path, overwrite=overwrite) as stream:
         stream.write(data)
 
