@@ -33,7 +33,12 @@ setting = partial(options.setting, DecomposeSettings)
 Method = Annotated[str | None, setting("method", "--method", "|".join(METHODS), "How events are found.")]
 Dictionary = Annotated[
     str | None,
-    setting("dictionary", "--dictionary", "NAME[:WINDOWS][+...]|FILE", "Atoms to choose from: gabor:512,2048+damped, or learned."),
+    setting(
+        "dictionary",
+        "--dictionary",
+        "NAME[:WINDOWS][+...]|FILE",
+        "Atoms to choose from: gabor:512,2048+damped, or learned.",
+    ),
 ]
 Variant = Annotated[str | None, setting("variant", "--variant", "|".join(VARIANTS), "Of the pursuit.")]
 Atoms = Annotated[

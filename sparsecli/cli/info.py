@@ -44,7 +44,8 @@ def info_command(
         bool, typer.Option("--legacy", help="Look into weights of the original project, which are pickled.")
     ] = False,
     plot: Annotated[
-        str | None, typer.Option("--plot", metavar="PNG", help="Draw the atoms of a learned dictionary.", show_default=False)
+        str | None,
+        typer.Option("--plot", metavar="PNG", help="Draw the atoms of a learned dictionary.", show_default=False),
     ] = None,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,

@@ -82,7 +82,9 @@ BitDepth = Annotated[
 Clip = Annotated[bool, typer.Option("--clip", help="Cut off peaks over full scale, instead of lowering the whole.")]
 Dictionary = Annotated[
     str | None,
-    typer.Option("--dictionary", metavar="FILE", help="That events of a learned one were made with.", show_default=False),
+    typer.Option(
+        "--dictionary", metavar="FILE", help="That events of a learned one were made with.", show_default=False
+    ),
 ]
 Format = Annotated[str | None, options.file_format(FORMATS)]
 Only = Annotated[str | None, options.selection("--only", "Play only the events")]
@@ -154,7 +156,16 @@ def render_command(
     written = {key: value for key, value in written.items() if value is not None}
     beside: list[str | None] = [*residuals] or [None] * len(inputs)
     tasks = [
-        RenderTask(*places, dictionary, only, replace(settings, room=None) if dry else settings, split, written, clip, overwrite)
+        RenderTask(
+            *places,
+            dictionary,
+            only,
+            replace(settings, room=None) if dry else settings,
+            split,
+            written,
+            clip,
+            overwrite,
+        )
         for places in zip(inputs, outputs, beside, strict=True)
     ]
     run_each(render_one, tasks, console, print_json if as_json else None, jobs)

@@ -109,5 +109,7 @@ def _export(learner: engine_training.Learner, path: Path) -> None:
     from sparsecli.io.dictionary_file import save_dictionary
 
     dictionary = cast("DictionaryLearner", learner).dictionary
-    about = {name: value for name, value in dictionary.settings.items() if name != "audio_path"}  # a place of one machine
+    about = {
+        name: value for name, value in dictionary.settings.items() if name != "audio_path"
+    }  # a place of one machine
     save_dictionary(path, replace(dictionary, settings=about), overwrite=True)

@@ -198,7 +198,12 @@ def _numbers_of_learned(events: Events) -> int:
     return NUMBERS_OF_ATOM * len(events) + NUMBERS_OF_AMPLITUDE * sides
 
 
-_NUMBERS_OF = {"atoms": _numbers_of_atoms, "gabor": _numbers_of_gabor, "siam": _numbers_of_vectors, "learned": _numbers_of_learned}
+_NUMBERS_OF = {
+    "atoms": _numbers_of_atoms,
+    "gabor": _numbers_of_gabor,
+    "siam": _numbers_of_vectors,
+    "learned": _numbers_of_learned,
+}
 
 
 def with_optional(events: Events, names: Collection[str]) -> Events:

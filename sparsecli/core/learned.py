@@ -45,7 +45,7 @@ class LearnedDictionary:
     @property
     def longest(self) -> int:
         """Length of the longest atoms, in samples."""
-        return max(atoms.shape[1] for atoms in self.atoms)
+        return max(int(atoms.shape[1]) for atoms in self.atoms)
 
     def atom(self, index: int) -> NDArray[np.float32]:
         """One atom, `[length]`."""

@@ -68,7 +68,7 @@ class Measured:
     def level_db(self) -> Values:
         """Of the loudest mode, or of the noise where there is none, `[E]`; the gain of events that have one."""
         if self.events.kind.gain:
-            return np.max([self.column(name) for name in self.events.gains], axis=0)
+            return np.asarray(np.max([self.column(name) for name in self.events.gains], axis=0))
         return np.where(self.has_mode, self.levels_db.max(1), self.noise_level_db)
 
     @cached_property

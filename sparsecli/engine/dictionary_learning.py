@@ -70,7 +70,8 @@ def drawn(excerpts: Excerpts, skipped: Callable[[SparseError], None]) -> Take:
 
 
 def _equally_loud(sound: Samples) -> Samples:
-    return (sound * (LOUDNESS / np.sqrt(np.mean(np.square(sound, dtype=np.float64))))).astype(np.float32)
+    rms = math.sqrt(np.mean(np.square(sound, dtype=np.float64)))
+    return np.asarray(sound * (LOUDNESS / rms), np.float32)
 
 
 class DictionaryLearner:
@@ -144,7 +145,8 @@ class DictionaryLearner:
     def restore(self, arrays: Arrays) -> None:
         """Go on from arrays. Raises SparseError where they are not of as many atoms of the same lengths."""
         settings = self.settings
-        wanted = {name_of_length(n): (k, n) for n, k in zip(settings.lengths, settings.counts, strict=True)}
+        sizes = zip(settings.lengths, settings.counts, strict=True)
+        wanted: dict[str, tuple[int, ...]] = {name_of_length(length): (count, length) for length, count in sizes}
         wanted["weight"] = (settings.atoms,)
         shapes = {name: array.shape for name, array in arrays.items()}
         if shapes != wanted:
@@ -202,9 +204,7 @@ def edges(length: int) -> Samples:
     return window
 
 
-def _renewed(
-    atom: Samples, weight: float, found: _Found, index: int, rests: list[Floats]
-) -> tuple[Samples, float]:
+def _renewed(atom: Samples, weight: float, found: _Found, index: int, rests: list[Floats]) -> tuple[Samples, float]:
     """An atom, renewed from where it was found, and its energy there; what is left is renewed with it.
 
     The mean is taken over somewhat more than the atom's length, and the part of it becomes the atom that has most

@@ -176,9 +176,7 @@ def check_dictionary(events: Events, dictionary: LearnedDictionary) -> None:
         raise SparseError(events.header.source_name, cause)
 
 
-def measure_learned(
-    events: Events, dictionary: LearnedDictionary, source: NDArray[np.float32]
-) -> dict[str, float]:
+def measure_learned(events: Events, dictionary: LearnedDictionary, source: NDArray[np.float32]) -> dict[str, float]:
     """SNR and log-mel distance at the source's rate; nothing where the source is silent."""
     if not np.any(source):
         return {}

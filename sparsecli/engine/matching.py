@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..core.learned import LearnedDictionary
 from .correlations import Correlations, add_atoms, correlate, lattice, take_best
 from .dictionaries import Dictionary
-from .inner_products import Tables, build_tables
+from .inner_products import build_tables
 from .reprojection import cycle, solve_along
 from .settings import Variant
 from .waveforms import Waveforms
@@ -242,9 +242,7 @@ def pursue(
 
 
 class _Pursuit:
-    def __init__(
-        self, samples: NDArray[np.float32], rate: int, space: Space, limits: Limits, variant: Variant
-    ) -> None:
+    def __init__(self, samples: NDArray[np.float32], rate: int, space: Space, limits: Limits, variant: Variant) -> None:
         self.space, self.limits, self.variant, self.rate = space, limits, variant, rate
         self.length, self.pad = samples.shape[1], space.pad  # atoms reach over the ends
         self.sound = np.pad(samples.astype(space.kind, copy=False), ((0, 0), (self.pad, self.pad)))
@@ -274,9 +272,7 @@ class _Pursuit:
         longest, step = int(STATE_BYTES / self.space.bytes_per_sample(channels)), self.space.grain
         size = max(longest // step, 4 * self.pad // step, 1) * step
         edges = [*range(0, max(1, self.length + 1 - size // 4), size), self.length + 1]  # no crumb at the end
-        return [
-            _Stretch(first, end, channels, self.space.first_frames(first, end)) for first, end in pairwise(edges)
-        ]
+        return [_Stretch(first, end, channels, self.space.first_frames(first, end)) for first, end in pairwise(edges)]
 
     def _energy(self) -> float:
         """Of what is left of the recording."""

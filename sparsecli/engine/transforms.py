@@ -48,7 +48,9 @@ def _check_learned(events: Events, settings: RenderSettings) -> None:
         return
     for option, value in (("--pitch-shift", settings.pitch_shift_semitones), ("--perturb", settings.perturb_octaves)):
         if value:
-            raise SparseError(option, f"events of kind {events.header.kind} have no frequencies to change", "leave it out")
+            raise SparseError(
+                option, f"events of kind {events.header.kind} have no frequencies to change", "leave it out"
+            )
 
 
 def keep_selected(events: Events, expression: str) -> Events:

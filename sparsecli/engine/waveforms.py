@@ -257,7 +257,7 @@ def build_banks(dictionary: LearnedDictionary, threshold: float) -> tuple[Bank, 
         steps, bands = _steps(atoms) if threshold else (np.ones(len(atoms), np.int64), np.ones(len(atoms)))
         for step in sorted(set(steps.tolist())):
             rows = np.flatnonzero(steps == step)
-            own = atoms[rows].astype(np.float32 if threshold else np.float64)
+            own: Reals = atoms[rows] if threshold else atoms[rows].astype(np.float64)
             banks.append(Bank(own, first + rows, step, float(bands[rows].max())))
         first += len(atoms)
     return tuple(banks)
@@ -350,8 +350,8 @@ class Waveforms:
         self, state: Stretch, variant: Variant, limits: tuple[float, float, float], rows: Rows, count: int
     ) -> tuple[int, float]:
         """By `take_atoms`."""
-        atoms, amplitudes, energies = (values[count:] for values in rows)
-        found, left = take_atoms(state, *limits, atoms, amplitudes.real, energies)
+        atoms, amplitudes, energies = rows[0][count:], rows[1].real[count:], rows[2][count:]
+        found, left = take_atoms(state, *limits, atoms, amplitudes, energies)
         return count + found, left
 
     def cycle(self, state: Stretch, left: float, rows: Rows) -> float:

@@ -46,5 +46,7 @@ def dictionary_of(header: Header, named: str | None, beside: str = "") -> Learne
     path = Path(beside).parent / header.model_name
     if header.model_name and path.is_file() and sha256_of(path) == header.model_sha256:
         return load_dictionary(path)
-    cause = f"needs the dictionary {header.model_name or 'unnamed'} (sha256 {header.model_sha256[:8]}), which is not here"
+    cause = (
+        f"needs the dictionary {header.model_name or 'unnamed'} (sha256 {header.model_sha256[:8]}), which is not here"
+    )
     raise SparseError(beside or header.source_name, cause, "name its file with --dictionary")

@@ -1,8 +1,8 @@
 """Learned dictionaries as safetensors files: the atoms of each length as one tensor, and a JSON header beside them.
 
-    metadata: format "sparse-dictionary", version "1", kind "dictionary", header {"sample_rate": 22050, "lengths": [1024, 4096],
-              "seed": 0, "settings": {...}, "sources": ["a.flac", ...]}
-    tensors:  atoms.1024 [256, 1024], atoms.4096 [256, 4096], float32 or float16, each atom of energy 1
+metadata: format "sparse-dictionary", version "1", kind "dictionary", header {"sample_rate": 22050, "lengths": [1024, 4096],
+          "seed": 0, "settings": {...}, "sources": ["a.flac", ...]}
+tensors:  atoms.1024 [256, 1024], atoms.4096 [256, 4096], float32 or float16, each atom of energy 1
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ import numpy as np
 
 from ..core.columns import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from ..core.errors import SparseError
-from ..core.learned import MAX_ATOMS, UNIT, LearnedDictionary, atoms_to_arrays, check_lengths, name_of_length, normalised
+from ..core.learned import (
+    MAX_ATOMS,
+    UNIT,
+    LearnedDictionary,
+    atoms_to_arrays,
+    check_lengths,
+    name_of_length,
+    normalised,
+)
 from .atomic import open_output
 from .digests import sha256_of
 from .safetensors_file import Weights, read_weights, safetensors_bytes
@@ -101,7 +109,7 @@ def _header(weights: Weights, subject: str) -> dict[str, Any]:
     if version != VERSION:
         raise SparseError(subject, f"is a dictionary of version {version!r}; this program reads {VERSION}", _TRAIN)
     try:
-        header = json.loads(weights.metadata.get("header", ""))
+        header: dict[str, Any] = json.loads(weights.metadata.get("header", ""))
     except (ValueError, RecursionError) as error:
         raise SparseError(subject, f"has a header that is not JSON ({error})", _TRAIN) from None
     wanted = {"sample_rate": int, "lengths": list, "seed": int, "settings": dict, "sources": list}

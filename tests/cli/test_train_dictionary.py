@@ -60,7 +60,10 @@ def test_a_folder_becomes_a_dictionary_and_a_run_goes_on_to_the_same_bytes(invok
     assert (record["kind"], record["step"], record["complete"]) == ("dictionary", 4, True) and record["snr_db"] > 1
     arguments = ["train", "dictionary", "--data", music, "--out", "b", *TINY]
     assert invoke(*arguments, "--steps", "4", "--minutes", "0").exit_code == 0  # ends after one step
-    assert "goes on after step 1" in (again := invoke(*arguments, "--resume", "--steps", "4", "--set", "minutes=60")).stderr
+    assert (
+        "goes on after step 1"
+        in (again := invoke(*arguments, "--resume", "--steps", "4", "--set", "minutes=60")).stderr
+    )
     assert again.exit_code == 0
     first, second = (load_atoms(tmp_path / run) for run in "ab")
     assert first == second
@@ -98,7 +101,9 @@ def test_events_of_learned_atoms_there_and_back(invoke, song, tmp_path: Path):
     assert (events.header.kind, events.header.model_name) == ("learned", "tones.safetensors")
     assert events.header.quality["snr_db"] >= 29.99
     assert events.numbers == 4 * len(events)  # onset, atom, and a level with its sign for each channel
-    assert invoke("render", "song.npz", "--residual", "rest.wav", "-o", "again.wav", "--bit-depth", "float").exit_code == 0
+    assert (
+        invoke("render", "song.npz", "--residual", "rest.wav", "-o", "again.wav", "--bit-depth", "float").exit_code == 0
+    )
     assert np.abs(read_audio("again.wav").samples - read_audio("song.wav").samples).max() < 1e-5  # levels are float32
     told = json.loads(invoke("info", "song.npz", "--json").stdout)
     assert told["ranges"]["level_db"][1] < 0 and told["ranges"]["atom"][0] >= 0

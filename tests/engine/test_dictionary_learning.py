@@ -24,10 +24,10 @@ def planted() -> LearnedDictionary:
     """Three atoms of each length, short chirps and clangs that no window has."""
     at = {length: np.linspace(0, 1, length) for length in (64, 160)}
     atoms = [
-        np.stack(
-            [np.sin(np.pi * x) * np.sin(2 * np.pi * (a * x + b * x**2)) * np.exp(-c * x) for a, b, c in shapes]
+        np.stack([np.sin(np.pi * x) * np.sin(2 * np.pi * (a * x + b * x**2)) * np.exp(-c * x) for a, b, c in shapes])
+        for x, shapes in zip(
+            at.values(), [[(3, 6, 1), (9, -3, 0), (2, 0, 4)], [(5, 20, 2), (30, 0, 3), (12, -8, 0)]], strict=True
         )
-        for x, shapes in zip(at.values(), [[(3, 6, 1), (9, -3, 0), (2, 0, 4)], [(5, 20, 2), (30, 0, 3), (12, -8, 0)]])
     ]
     return LearnedDictionary(RATE, tuple(map(normalised, atoms)))
 

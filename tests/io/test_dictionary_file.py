@@ -99,7 +99,9 @@ def test_the_dictionary_of_events_is_found_by_its_bytes(tmp_path: Path, monkeypa
     assert dictionary_of(header, str(path)).sha256 == found.sha256
     assert dictionary_of(header, None, str(tmp_path / "song.npz")).sha256 == found.sha256  # it lies beside
     elsewhere = str(tmp_path / "other" / "song.npz")
-    with pytest.raises(SparseError, match="needs the dictionary tones.safetensors .* name its file with --dictionary"):
+    with pytest.raises(
+        SparseError, match=r"needs the dictionary tones\.safetensors .* name its file with --dictionary"
+    ):
         dictionary_of(header, None, elsewhere)
     shutil.copy(path, tmp_path / "copy.safetensors")
     path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\0")  # another file of its name
