@@ -1,7 +1,7 @@
 """Learned dictionaries as safetensors files: the atoms of each length as one tensor, and a JSON header beside them.
 
-metadata: format "sparse-dictionary", version "1", kind "dictionary", header {"sample_rate": 22050, "lengths": [1024, 4096],
-          "seed": 0, "settings": {...}, "sources": ["a.flac", ...]}
+metadata: format "sparse-dictionary", version "1", kind "dictionary",
+          header {"sample_rate": 22050, "lengths": [1024, 4096], "seed": 0, "settings": {...}, "sources": [...]}
 tensors:  atoms.1024 [256, 1024], atoms.4096 [256, 4096], float32 or float16, each atom of energy 1
 """
 
