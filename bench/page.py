@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import math
 import os
 import platform
 import subprocess
@@ -12,9 +13,12 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparsecli.core.audio import Audio
+from sparsecli.core.learned import LearnedDictionary
 from sparsecli.dsp.resample import resample
+from sparsecli.engine.waveforms import Stretch, build_banks, take_atoms
 from sparsecli.io.audio import read_audio
 
 HERE = Path(__file__).parent
@@ -56,6 +60,26 @@ def loudest_clip(path: Path) -> Audio:
     clip = np.pad(clip, (0, CLIP_SAMPLES - len(clip)))
     clip *= CLIP_PEAK / max(float(np.abs(clip).max()), 1e-9)
     return Audio(clip[None].astype(np.float32), CLIP_RATE, path.name)
+
+
+def snr_by_count(dictionary: LearnedDictionary, samples: NDArray[np.float32], counts: Sequence[int]) -> list[float]:
+    """SNR in dB of plain pursuit over learned atoms, with each of some numbers of them, from one run.
+
+    Args:
+        dictionary: of the samples' rate.
+        samples: `[samples]`.
+        counts: of atoms, ascending.
+    """
+    pad, energy = dictionary.longest, float(np.square(samples, dtype=np.float64).sum())
+    stretch = Stretch(
+        build_banks(dictionary, 1e-4), np.pad(samples[None], ((0, 0), (pad, pad))), pad, 1 - pad, len(samples)
+    )
+    found, left = [], energy
+    for step in np.diff([0, *counts]):
+        rows = (np.zeros((step, 3), np.int64), np.zeros((step, 1)), np.zeros(step))
+        _, left = take_atoms(stretch, left, 0.0, 0.0, *rows)
+        found.append(10 * math.log10(energy / left))
+    return found
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
