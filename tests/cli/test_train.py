@@ -27,7 +27,7 @@ from sparsecli.models.siam_file import load_siam
 
 from .conftest import COMMAND, RATE
 
-FEW = ["--smoke", "--steps", "2", "--batch-size", "1", "--set", "log_steps=1"]
+FEW = ["--smoke", "--steps", "2", "--batch-size", "1", "--set", "log_steps=1", "--set", "sample_rate=4000"]
 MORE = [*FEW, "--steps", "4", "--set", "validate_steps=100"]
 
 
