@@ -90,11 +90,11 @@ def _make(
     def skipped(error: SparseError) -> None:
         console.say(error.subject, f"left out, since it {error.cause}", error.cure)
 
+    shape = shape_of(settings)
     material, told = _material(settings, skipped)
     console.say(settings.audio_path or "--smoke", f"learns from {told}")
-    shape = shape_of(settings)
     unheard: list[SparseError] = []
-    lessons = SiamLessons(shape, material, settings, unheard)
+    lessons = SiamLessons(shape, material, settings, processes, unheard)
     for error in unheard:
         skipped(error)
     torch.manual_seed(settings.seed)

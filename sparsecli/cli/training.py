@@ -193,6 +193,7 @@ def _train(keeper: Keeper, together: Processes, interrupted: Callable[[], bool])
         "name": str(run.folder.path),
         "device": str(together.device),
         "training": run.kind,
+        "curves": [{"name": name, "keys": keys} for name, keys in CURVES],
         "settings": {key: value for key, value in asdict(run.settings).items() if value is not None},
     }
     with contextlib.ExitStack() as stack:
@@ -316,6 +317,15 @@ class Listener:
 
 
 STEPS = Unit("steps", 1, lambda count, elapsed_s: f"{count / max(elapsed_s, 1e-3):.3g} steps/s", digits=0)
+CURVES = [  # on the page: a line, and dots
+    ("loss, ● held out", ["loss", "validation_loss"]),
+    ("SNR of what is held out, dB", ["validation_snr_db"]),
+    ("learning rate", ["learning_rate"]),
+    ("events a second", ["validation_events_per_s"]),
+    ("onset F1", ["validation_onset_f1"]),
+    ("memory, MB", ["memory_mb"]),
+    ("memory of the device, MB", ["device_memory_mb"]),
+]
 TOLD = {
     "loss": "loss {:.4g}",
     "validation_loss": "validation {:.4g}",

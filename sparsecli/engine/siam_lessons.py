@@ -16,7 +16,7 @@ from ..core.events import Events
 from ..io.recordings import Recording, read_onsets_s
 from ..models.siam import Siam, SiamShape, Strikes
 from .excerpts import SILENCE, Excerpts, excerpt
-from .settings import DEFAULT_ATOMS
+from .processes import Processes
 from .siam import SiamLimits, pick_atoms
 from .siam_scenes import SCENE_S, Excerpt, draw_scene, strikes_of_events
 from .siam_training import Batch, generator_for, join_batches, loss_of, make_batch
@@ -30,9 +30,12 @@ _SIZES = ("width", "depth", "voice_width", "voice_depth", "sample_rate")
 
 
 def shape_of(settings: SiamTrainSettings) -> SiamShape:
-    """The sizes that settings ask for. Raises ValueError where they are none."""
+    """The sizes that settings ask for. Raises SparseError where they are none."""
     asked = {name: getattr(settings, name) for name in _SIZES}
-    return SiamShape(**{name: value for name, value in asked.items() if value is not None})
+    try:
+        return SiamShape(**{name: value for name, value in asked.items() if value is not None})
+    except ValueError as error:
+        raise SparseError("--set", str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,19 @@ class SiamLessons:
         shape: of the model.
         material: what there is to learn from.
         settings: how.
+        processes: that learn together.
         skipped: takes what could not be read of what is held out.
     """
 
     def __init__(
-        self, shape: SiamShape, material: Material, settings: SiamTrainSettings, skipped: list[SparseError]
+        self,
+        shape: SiamShape,
+        material: Material,
+        settings: SiamTrainSettings,
+        processes: Processes,
+        skipped: list[SparseError],
     ) -> None:
-        self._shape, self._settings = shape, settings
+        self._shape, self._settings, self._processes = shape, settings, processes
         self._bank = bank_of(material.fits)
         samples = round(SCENE_S * shape.sample_rate)
         self._excerpts = None
@@ -94,10 +103,10 @@ class SiamLessons:
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The loss of a batch, and figures of it."""
         assert isinstance(model, Siam)
-        return loss_of(model, batch)
+        return loss_of(model, batch, self._processes.mean)
 
     def validate(self, model: nn.Module) -> Figures:
-        """On what was held out, or on scenes: the loss; SNR and events a second of 64 events for each 1.486 s."""
+        """On what was held out, or on scenes: the loss; SNR and events a second as events are found."""
         assert isinstance(model, Siam)
         device = next(model.parameters()).device
         loss, figures = loss_of(model, self._examined.to(device))
@@ -113,7 +122,8 @@ class SiamLessons:
             return True
 
         seconds = len(heard.samples) / self._shape.sample_rate
-        limits = SiamLimits(events=max(1, round(DEFAULT_ATOMS * seconds / STRETCH_S)))
+        density = self._settings.validate_density
+        limits = SiamLimits(events=max(1, round(density * seconds / STRETCH_S)))
         atoms, _ = pick_atoms(model, torch.from_numpy(heard.samples).to(device), limits, tell)
         figures = {"snr_db": reached[-1], "events_per_s": atoms.onset.shape[1] / seconds}
         if heard.onsets_s is not None:
@@ -138,8 +148,8 @@ def _listen(
     for index in range(count if recordings else 0):
         recording = recordings[index % len(recordings)]
         try:
-            start_s = np.random.default_rng((HELD_OUT_SEED, index)).uniform(0, recording.duration_s - samples / rate)
-            start_s = max(0.0, start_s)
+            spare_s = max(0.0, recording.duration_s - samples / rate)
+            start_s = np.random.default_rng((HELD_OUT_SEED, index)).uniform(0, spare_s)
             found = excerpt(recording, start_s, samples, rate)
             onsets_s = None if recording.labels is None else read_onsets_s(recording) - start_s
         except SparseError as error:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
-from ..models.siam import VECTOR, Siam, SiamShape, coordinates_of
+from ..models.siam import FAINTEST_DB, VECTOR, Siam, SiamShape, Strikes, coordinates_of
 from .amplitudes import sound_of
 from .modal import BLOCK, Atoms
 from .siam import strikes_of_atoms
-from .siam_bands import BLOCKS, Peaks, bands_of, extra_of, find_peaks, shares_of, waves_of
+from .siam_bands import Peaks, bands_of, extra_of, find_peaks
 from .siam_scenes import Excerpt, draw_scene
+from .siam_waves import BLOCKS, shares_of, waves_of
 
-PEAKS = 24  # of each scale and excerpt
-OFFERED = 4  # times as many are found, of which chance chooses
+PEAKS = 48  # of each scale and excerpt
+OFFERED = 2  # times as many are found, of which chance chooses
 NEAR_HZ = 2.0  # a tone within so many bins of a peak may have made it
 DOMINANT = 0.5  # share of the amplitude at a peak from which a tone has made it
 EARLIEST, LATEST = -1.75, 0.75  # lengths of the window from its middle, between which its onset must lie
+WRONG = 0.15  # of the amplitude of an atom that was found, at most in mean: what it leaves behind is seen too
 LEAST_SHARE = 1e-3  # what an answer explains at least, so that its logarithm is bounded
 
 
@@ -73,7 +76,7 @@ def _peaks_of(shape: SiamShape, excerpt: Excerpt, draw: torch.Generator) -> Batc
     samples, left = len(excerpt.samples), excerpt.atoms
     sound, strikes = excerpt.samples, torch.zeros(0, VECTOR)
     if left is not None and left.onset.shape[1]:
-        strikes = coordinates_of(strikes_of_atoms(left, shape.sample_rate)[2]).float()
+        strikes = spread_out(strikes_of_atoms(left, shape.sample_rate)[2], draw).float()
         gone, left = _divide(left, draw)
         sound = sound - sound_of(gone, -(-samples // BLOCK)).flatten()[:samples].float()
     parts = []
@@ -92,12 +95,31 @@ def _peaks_of(shape: SiamShape, excerpt: Excerpt, draw: torch.Generator) -> Batc
     return replace(join_batches(parts), strikes=strikes)
 
 
+def spread_out(strikes: Strikes, draw: torch.Generator) -> Tensor:
+    """Plain coordinates `[E, 16]` of strikes, chance where a tone or the noise that they are of is not there.
+
+    All others would stand on one point there, which no map makes normal random numbers of.
+    """
+    plain = coordinates_of(strikes)
+    chance = torch.randn(plain.shape, generator=draw, dtype=plain.dtype)
+    absent = torch.zeros_like(plain, dtype=torch.bool)
+    tones = strikes.level_db <= FAINTEST_DB  # [E, 4]
+    absent[:, 3:6], absent[:, 9:13] = tones[:, 1:], tones
+    absent[:, 14:] = (strikes.noise_level_db <= FAINTEST_DB)[:, None]
+    blurred = torch.zeros_like(plain)
+    blurred[:, 6:9], blurred[:, 13] = 0.1 * tones[:, 1:], 0.3 * absent[:, 14]
+    return torch.where(absent, chance, plain + blurred * chance)
+
+
 def _divide(atoms: Atoms, draw: torch.Generator) -> tuple[Atoms, Atoms]:
     """Atoms that were found already, the loudest, and those that are left."""
     energy = (atoms.amp.abs().square() * atoms.used).sum(-1)[0] / atoms.log_damping[0].exp()
     order = torch.argsort(energy, descending=True, stable=True)
-    gone = int(float(torch.rand((), generator=draw)) * 0.9 * len(order))
-    return atoms.columns(order[:gone]), atoms.columns(order[gone:])
+    count = int(float(torch.rand((), generator=draw)) * 0.9 * len(order))
+    gone = atoms.columns(order[:count])
+    wrong = torch.randn(*gone.amp.shape, 2, generator=draw, dtype=torch.float64)
+    wrong = 1 + WRONG * float(torch.rand((), generator=draw)) * torch.view_as_complex(wrong)
+    return replace(gone, amp=gone.amp * wrong), atoms.columns(order[count:])
 
 
 def _truth_of(peaks: Peaks, centre: Tensor, atoms: Atoms) -> tuple[Tensor, Tensor]:
@@ -135,12 +157,19 @@ def _truth_of(peaks: Peaks, centre: Tensor, atoms: Atoms) -> tuple[Tensor, Tenso
     return torch.where(made[:, None], truth, 0.0).float(), made.float()
 
 
-def loss_of(model: Siam, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+def loss_of(
+    model: Siam, batch: Batch, mean: Callable[[Mapping[str, float]], Mapping[str, float]] = dict
+) -> tuple[Tensor, dict[str, float]]:
     """What is to be made small, and figures to watch.
 
     Three parts: how much of the sound around a peak the answer leaves when its amplitude is solved (where the truth
     is known, how much of the true tone), whether a peak is an event, and how far the vectors of strikes are from
     normal random numbers.
+
+    Args:
+        model: that answers.
+        batch: what it is asked.
+        mean: of counts over all processes that learn together; each is that of what a part of the loss is a mean over.
 
     Returns:
         The loss, and `missed_db` (energy of true tones that answers leave), `explained` (of the energy at peaks),
@@ -165,7 +194,12 @@ def loss_of(model: Siam, batch: Batch) -> tuple[Tensor, dict[str, float]]:
     if len(batch.strikes):
         vectors, volume = model.voice(batch.strikes)
         nats = (0.5 * vectors.square().sum(1) - volume).mean() / VECTOR + 0.5 * math.log(2 * math.pi)
-    loss = explained + missed + event + nats
+    # The mean over processes of means, each times its count over the mean count, is the mean over all that they hold.
+    parts = {"explained": explained, "missed": missed, "event": event, "nats": nats}
+    counts = {"explained": len(shares), "missed": int(known.sum()), "event": int(judged.sum())}
+    counts = {**counts, "nats": len(batch.strikes)}
+    means = mean(counts)
+    loss = sum((parts[name] * (counts[name] / max(means[name], 1e-9)) for name in parts), zero)
     with torch.no_grad():
         left = float((1 - overlap_of(said[known, :4], batch.truth[known])).mean()) if bool(known.any()) else 1.0
     figures = {

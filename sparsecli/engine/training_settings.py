@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .settings import MAX_SEED, Device, check_range
+from .settings import DEFAULT_ATOMS, MAX_ATOMS, MAX_SEED, Device, check_range
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -96,6 +96,7 @@ class SiamTrainSettings(NetworkSettings):
         voice_depth: its coupling layers.
         sample_rate: of the sound that is looked at, in Hz.
         validate_excerpts: of held-out recordings, 4 s each, whose events are found to tell SNR and density.
+        validate_density: events for each 1.486 s that are found there at most.
     """
 
     scene_share: float = 0.5
@@ -105,14 +106,16 @@ class SiamTrainSettings(NetworkSettings):
     voice_depth: int | None = None
     sample_rate: int | None = None
     validate_excerpts: int = 4
+    validate_density: int = DEFAULT_ATOMS
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range("scene_share", self.scene_share, 0, 1)
         check_range("validate_excerpts", self.validate_excerpts, 1, 1000)
+        check_range("validate_density", self.validate_density, 1, MAX_ATOMS)
 
 
 SMOKE = {
     "steps": 40, "batch_size": 2, "validate_steps": 20, "log_steps": 5, "warmup_steps": 10, "scene_share": 1.0,
-    "width": 8, "depth": 1, "voice_width": 8, "voice_depth": 2, "validate_excerpts": 1,
+    "width": 8, "depth": 1, "voice_width": 8, "voice_depth": 2, "validate_excerpts": 1, "validate_density": 8,
 }  # fmt: skip
