@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,12 @@ from ..core.selection import select, selects_air
 from . import chance, combining, editing, morphing, scales, tempi, timing
 from .steps import AS, AUTO, NOTES, OPERATIONS, QUALIFIERS, WHERE, Step
 
+if TYPE_CHECKING:  # it brings torch, which most edits do without
+    from .vectors import Decoded
+
 Rows = NDArray[np.bool_]
 Load = Callable[[str], Events]
+Decode = Callable[[Events], "Decoded"]
 
 
 @dataclass(frozen=True)
@@ -107,22 +111,6 @@ ACTS: dict[str, Act] = {
     "intersect": _with_file(combining.intersect),
     "morph": lambda given: morphing.morph(given.events, given.load(given.value), given.qualified["amount"]),
 }
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """Atoms of events that a model decodes.
-
-    Attributes:
-        atoms: A of them.
-        of: the row of the event of each, `[A]`.
-    """
-
-    atoms: Events
-    of: NDArray[np.intp]
-
-
-Decode = Callable[[Events], Decoded]
 
 
 def no_model(events: Events) -> Decoded:
