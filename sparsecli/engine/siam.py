@@ -42,8 +42,12 @@ LOWEST_HZ = 20.0
 LOOKS = 8  # in which the events are taken at most, each about as many
 PEAKS_PER_PICK = 6  # of each scale, for each event that a look may take
 LEAST_PEAKS = 64
+RIVALS = 2  # events that are compared with all their tones, for each that a look may take
+EARLIER = 500  # samples before another's onset at which an event that ends there still meets it
+ASKED_AGAIN = 4  # of all scales, for each event: those that are made exact
 WEAKEST = 0.01  # of the best gain of a look: what is weaker waits, since it may be a side lobe
 STEPS = 2  # of conjugate gradients over the amplitudes of what a look takes
+FILLS = 2  # times that slots which were left empty are offered new tones in the end
 LAST_STEPS = 4  # over all amplitudes in the end
 FAINT = 1e-12  # of the recording's energy: rounding, not sound
 MIN_SAMPLES = 64
@@ -132,20 +136,48 @@ def pick_atoms(model: Siam, sound: Tensor, limits: SiamLimits, tell: Tell) -> tu
         complete = tell(atoms.onset.shape[1], snr_db)
         if not complete or (limits.snr_db is not None and snr_db >= limits.snr_db):
             break
+    for _ in range(FILLS):
+        filled = fill(model, residual.flatten()[:samples].float(), atoms, FAINT * energy)
+        atoms, residual = solve_all(filled, residual, samples, restraint_of(residual, energy), STEPS)
     atoms, _ = solve_all(atoms, residual, samples, restraint_of(residual, energy), LAST_STEPS)
     return atoms, complete
+
+
+def fill(model: Siam, residual: Tensor, atoms: Atoms, least: float) -> Atoms:
+    """Atoms with tones of amplitude 0 in the slots that were left empty, none of which takes another's."""
+    empty = torch.nonzero(~atoms.used[0].all(-1))[:, 0]
+    part = atoms.columns(empty)
+    filled, gains = give_tones(residual, part, *band_of(model))
+    gains = torch.where(part.used[0], 0.0, gains)
+    rows, free = apart(filled, gains, len(gains), least)
+    used = part.used.clone()
+    used[0, rows] |= free
+    if not len(empty):
+        return atoms
+    return replace(
+        atoms,
+        omega=atoms.omega.index_copy(1, empty, filled.omega),
+        used=atoms.used.index_copy(1, empty, used),
+    )
+
+
+def band_of(model: Siam) -> tuple[float, float]:
+    """Lowest and highest frequency of tones, in radians a sample."""
+    return 2 * math.pi * LOWEST_HZ / model.shape.sample_rate, 0.985 * math.pi
 
 
 def look(model: Siam, residual: Tensor, most: int, energy: float) -> Atoms:
     """What the model sees in a residual, float32 `[T]`: atoms `[1, n]` whose amplitudes are still 0."""
     rate = model.shape.sample_rate
-    low, high = 2 * math.pi * LOWEST_HZ / rate, 0.985 * math.pi
+    low, high = band_of(model)
     count = max(LEAST_PEAKS, PEAKS_PER_PICK * most)
     peaks = join_peaks([find_peaks(residual, scale, low, high, count) for scale in model.shape.scales])
-    said, gain = ask(model, residual, peaks)
+    peaks, said, gain = ask(model, residual, peaks, max(LEAST_PEAKS, ASKED_AGAIN * most))
     shapes = shapes_of(peaks, said, rate, len(residual), high)
-    rows = apart(shapes, gain, most, FAINT * energy)
-    return give_tones(residual, replace(shapes, **_taken(shapes, rows)), low, high)
+    offered = shapes.columns(apart(shapes, gain[:, None], RIVALS * most, FAINT * energy)[0])
+    events, gains = give_tones(residual, offered, low, high)
+    rows, free = apart(events, gains, most, FAINT * energy)
+    return events.columns(rows).without(~free[None])
 
 
 def shapes_of(peaks: Peaks, said: Tensor, rate: int, samples: int, high: float) -> Atoms:
@@ -165,30 +197,40 @@ def shapes_of(peaks: Peaks, said: Tensor, rate: int, samples: int, high: float) 
     )
 
 
-def apart(shapes: Atoms, gain: Tensor, most: int, least: float) -> Tensor:
-    """The best rows of atoms `[1, K]` by gain of which no two are near each other, at most so many."""
-    gain = torch.where(gain >= max(least, WEAKEST * float(gain.amax())), gain, 0.0)
-    onset, omega = shapes.onset[0], shapes.omega[0, :, 0]
-    damping, attack = shapes.log_damping[0].exp(), shapes.log_attack[0].exp()
+def apart(events: Atoms, gains: Tensor, most: int, least: float) -> tuple[Tensor, Tensor]:
+    """The best of events that do not take each other's tones.
+
+    Args:
+        events: `[1, K]`.
+        gains: energy that their first m tones explain, `[K, m]`.
+        most: how many at most.
+        least: gain of an event that is worth taking; less than a share of the best waits for the next look.
+
+    Returns:
+        Rows `[n]`, best first, and which tones `[n, 4]` none of those before has taken.
+    """
+    onset, omega = events.onset[0], events.omega[0, :, : gains.shape[1]]
+    damping, attack = events.log_damping[0].exp(), events.log_attack[0].exp()
     length = 2 / damping + 2 * attack
-    chosen: list[int] = []
-    left = gain.clone()
-    while len(chosen) < most:
-        best = int(left.argmax())
-        if not float(left[best]) > 0:
+    left, chosen, free = gains.clone(), list[int](), list[Tensor]()
+    least = max(least, WEAKEST * float(gains.sum(1).amax())) if len(gains) else least
+    while len(chosen) < most and len(gains):
+        total = left.sum(1)
+        best = int(total.argmax())
+        if not float(total[best]) > least:
             break
+        own = left[best] > 0
         chosen.append(best)
+        free.append(own)
         shorter = torch.minimum(length, length[best]).clamp(min=64.0)
-        bandwidth = 2 * (damping + damping[best]) + 4 * math.pi / shorter
-        meet = torch.minimum(onset + length, onset[best] + length[best]) > torch.maximum(onset, onset[best]) - 500
-        left = torch.where(meet & ((omega - omega[best]).abs() < bandwidth), 0.0, left)
+        width = 2 * (damping + damping[best]) + 4 * math.pi / shorter  # within which two tones are not told apart
+        meet = torch.minimum(onset + length, onset[best] + length[best]) > torch.maximum(onset, onset[best]) - EARLIER
+        close = (omega[:, :, None] - omega[best, own]).abs() < width[:, None, None]  # [K, m, own]
+        left = torch.where(meet[:, None] & close.any(-1), 0.0, left)
         left[best] = 0.0
-    return torch.tensor(chosen, dtype=torch.int64, device=gain.device)
-
-
-def _taken(shapes: Atoms, rows: Tensor) -> dict[str, Tensor]:
-    taken = shapes.columns(rows)
-    return {name: getattr(taken, name) for name in Atoms.__dataclass_fields__}
+    if not chosen:
+        return torch.zeros(0, dtype=torch.int64, device=gains.device), gains[:0] > 0
+    return torch.tensor(chosen, device=gains.device), torch.stack(free)
 
 
 def strikes_of_atoms(atoms: Atoms, rate: int) -> tuple[Tensor, Tensor, Strikes]:

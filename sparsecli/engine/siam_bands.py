@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from ..models.siam import LOOKS_AT, Siam
+from .siam_waves import BEFORE, BLOCKS, STEPS, shares_of, sharpen
 
-BEFORE = 1.5  # lengths of the window that a band begins before the middle of the window
-BLOCKS = 64  # of a window
 HOP = 4  # windows begin L / 4 apart
+AT_ONCE = 1024  # bands that the eye looks at together
 CHUNK = 1 << 22  # numbers of spectra and bands that are worked together: some tens of MB
 
 
@@ -80,13 +80,13 @@ def _peaks_of(spectrum: Tensor, begin: int, scale: int, low: float, high: float,
     size = 2 * scale
     gain = torch.view_as_real(spectrum).square().sum(-1) * (2 / (0.375 * scale))
     lowest = max(2, math.ceil(low * size / (2 * math.pi)))
-    highest = min(gain.shape[1] - 1, int(high * size / (2 * math.pi)) + 1)
-    around = torch.nn.functional.max_pool2d(gain[None], (3, 5), stride=1, padding=(1, 2))[0]
-    peak = (gain >= around) & (gain > 0)
-    peak[[0, -1]] = False
-    peak[:, :lowest] = False
-    peak[:, highest:] = False
+    highest = min(gain.shape[1] - 2, int(high * size / (2 * math.pi)) + 1)
+    inner = gain[1:-1, lowest:highest]
+    peak = inner > 0
+    for step, aside in ((0, -1), (0, 1), (-1, 0), (1, 0), (0, -2), (0, 2)):
+        peak &= inner >= gain[1 + step : len(gain) - 1 + step, lowest + aside : highest + aside]
     frame, bin_ = torch.nonzero(peak, as_tuple=True)
+    frame, bin_ = frame + 1, bin_ + lowest
     best = torch.argsort(gain[frame, bin_], descending=True, stable=True)[:most]
     frame, bin_ = frame[best], bin_[best]
     left, top, right = (gain[frame, bin_ + step].double().clamp(min=1e-30).log() for step in (-1, 0, 1))
@@ -120,8 +120,7 @@ def bands_of(sound: Tensor, peaks: Peaks) -> tuple[Tensor, Tensor]:
     padded = torch.nn.functional.pad(sound, (before, length))
     bands = []
     for rows in torch.split(torch.arange(len(peaks.scale), device=sound.device), max(1, CHUNK // length)):
-        places = peaks.middle[rows, None, None] + block * torch.arange(LOOKS_AT, device=sound.device)[:, None]
-        cut = padded[places + torch.arange(block, device=sound.device)]  # [k, 256, block]
+        cut = padded.unfold(0, length, 1)[peaks.middle[rows]].view(-1, LOOKS_AT, block)
         omega = peaks.omega[rows]
         within = _wave(omega[:, None] * torch.arange(block, device=sound.device))  # [k, block]
         across = omega[:, None] * (block * torch.arange(LOOKS_AT, device=sound.device) - before)
@@ -147,47 +146,20 @@ def extra_of(peaks: Peaks) -> Tensor:
     return torch.stack([scale.log() / 2.5 - 3.0, (peaks.omega * scale).clamp(min=1.0).log() / 3 - 2.0], dim=1).float()
 
 
-def waves_of(said: Tensor) -> Tensor:
-    """The modes that the eye says, on the points of their bands, complex `[K, 256]`: E(u) e^{-d u} e^{i w u}.
+def ask(model: Siam, sound: Tensor, peaks: Peaks, most: int) -> tuple[Peaks, Tensor, Tensor]:
+    """What made the peaks of a sound, of those of any scales that it explains best, at most so many.
 
-    Taken in the middle of the part of each block after the onset, times the share of the block that this part is, so
-    that it has a slope where the onset moves.
-
-    Args:
-        said: `[K, >= 4]`, as `Siam` gives it: onset in L, ln attack / L, ln 1/d / L, radians in L.
+    Returns:
+        The peaks, what the eye says of them, sharpened, float32 `[K, 5]`, and the energy that this explains `[K]`.
     """
-    onset, attack, ring, turn = said[:, :4].unsqueeze(-1).unbind(1)  # [K, 1]
-    end = (torch.arange(LOOKS_AT, device=said.device, dtype=said.dtype) + 1) / BLOCKS - BEFORE - onset
-    part = (end * BLOCKS).clamp(0.0, 1.0)
-    u = (end - 0.5 * part / BLOCKS).clamp(min=0.0)
-    envelope = (-torch.expm1(-u * torch.exp(-attack))).square() * torch.exp(-u * torch.exp(-ring)) * part
-    return torch.polar(envelope, turn * u)
-
-
-def shares_of(bands: Tensor, said: Tensor) -> Tensor:
-    """Energy that modes explain of bands when their amplitudes are solved, float `[K]`, in units of the peak's.
-
-    |<r, w>|^2 / <w, w> times what the wave under the Hann window of the peak explains itself.
-    """
-    waves = waves_of(said)
-    product = torch.view_as_real((bands * waves.conj()).sum(1)).square().sum(1)
-    norm = torch.view_as_real(waves).square().sum((1, 2)).clamp(min=1e-6)
-    return product / norm / _HANN_NORM
-
-
-_HANN_NORM = BLOCKS / 1.5  # (sum h)^2 / sum h^2 of a Hann window of 64 points, for a peak of 1
-
-
-def ask(model: Siam, sound: Tensor, peaks: Peaks) -> tuple[Tensor, Tensor]:
-    """What the eye says of peaks of any scales, float32 `[K, 5]`, and the energy that this explains, `[K]`."""
-    said = torch.zeros(len(peaks.scale), 5, device=sound.device)
-    gain = torch.zeros(len(peaks.scale), device=sound.device)
-    for scale in model.shape.scales:
-        rows = torch.nonzero(peaks.scale == scale)[:, 0]
-        own = peaks.at(rows)
-        bands, _ = bands_of(sound, own)
-        for part in torch.split(torch.arange(len(rows), device=sound.device), 1024):
-            answer = model.eye(bands[part], extra_of(own.at(part)))
-            said[rows[part]] = answer
-            gain[rows[part]] = shares_of(bands[part], answer) * own.gain[part]
-    return said, gain
+    parts = [peaks.at(torch.nonzero(peaks.scale == scale)[:, 0]) for scale in model.shape.scales]
+    bands = [bands_of(sound, part)[0] for part in parts]
+    peaks, band = join_peaks(parts), torch.cat(bands)
+    extra = extra_of(peaks)
+    rows = torch.split(torch.arange(len(band), device=band.device), AT_ONCE)
+    said = torch.cat([model.eye(band[part], extra[part]).float() for part in rows])
+    gain = shares_of(band, said) * peaks.gain
+    best = torch.argsort(gain, descending=True, stable=True)[:most]
+    peaks, said = peaks.at(best), said[best]
+    sharper, share = sharpen(band[best], said[:, :4], STEPS)
+    return peaks, torch.cat([sharper, said[:, 4:]], dim=1), share * peaks.gain

@@ -12,14 +12,16 @@ from ..models.siam import VECTOR, Siam, SiamShape, coordinates_of
 from .amplitudes import sound_of
 from .modal import BLOCK, Atoms
 from .siam import strikes_of_atoms
-from .siam_bands import BLOCKS, Peaks, bands_of, extra_of, find_peaks, shares_of, waves_of
+from .siam_bands import Peaks, bands_of, extra_of, find_peaks
 from .siam_scenes import Excerpt, draw_scene
+from .siam_waves import BLOCKS, shares_of, waves_of
 
-PEAKS = 24  # of each scale and excerpt
-OFFERED = 4  # times as many are found, of which chance chooses
+PEAKS = 48  # of each scale and excerpt
+OFFERED = 2  # times as many are found, of which chance chooses
 NEAR_HZ = 2.0  # a tone within so many bins of a peak may have made it
 DOMINANT = 0.5  # share of the amplitude at a peak from which a tone has made it
 EARLIEST, LATEST = -1.75, 0.75  # lengths of the window from its middle, between which its onset must lie
+WRONG = 0.15  # of the amplitude of an atom that was found, at most in mean: what it leaves behind is seen too
 LEAST_SHARE = 1e-3  # what an answer explains at least, so that its logarithm is bounded
 
 
@@ -96,8 +98,11 @@ def _divide(atoms: Atoms, draw: torch.Generator) -> tuple[Atoms, Atoms]:
     """Atoms that were found already, the loudest, and those that are left."""
     energy = (atoms.amp.abs().square() * atoms.used).sum(-1)[0] / atoms.log_damping[0].exp()
     order = torch.argsort(energy, descending=True, stable=True)
-    gone = int(float(torch.rand((), generator=draw)) * 0.9 * len(order))
-    return atoms.columns(order[:gone]), atoms.columns(order[gone:])
+    count = int(float(torch.rand((), generator=draw)) * 0.9 * len(order))
+    gone = atoms.columns(order[:count])
+    wrong = torch.randn(*gone.amp.shape, 2, generator=draw, dtype=torch.float64)
+    wrong = 1 + WRONG * float(torch.rand((), generator=draw)) * torch.view_as_complex(wrong)
+    return replace(gone, amp=gone.amp * wrong), atoms.columns(order[count:])
 
 
 def _truth_of(peaks: Peaks, centre: Tensor, atoms: Atoms) -> tuple[Tensor, Tensor]:

@@ -36,9 +36,9 @@ class SiamShape:
 
     sample_rate: int = 22_050
     scales: tuple[int, ...] = (256, 1024, 4096, 16_384)
-    width: int = 64
-    depth: int = 2
-    voice_width: int = 64
+    width: int = 48
+    depth: int = 1
+    voice_width: int = 48
     voice_depth: int = 6
 
     def __post_init__(self) -> None:
@@ -246,15 +246,18 @@ class _Stage(nn.Module):
         return torch.as_tensor(self.down(x))
 
 
-class _Block(nn.Sequential):
+class _Block(nn.Module):
+    """Two convolutions, the second silent at first."""
+
     def __init__(self, width: int) -> None:
-        super().__init__(
-            nn.Conv1d(width, width, 7, padding=3, groups=width),
-            nn.GroupNorm(1, width),
-            nn.Conv1d(width, 2 * width, 1),
-            nn.GELU(),
-            nn.Conv1d(2 * width, width, 1),
-        )
+        super().__init__()
+        self.first = nn.Conv1d(width, width, 5, padding=2)
+        self.second = nn.Conv1d(width, width, 5, padding=2)
+        for silent in self.second.parameters():
+            nn.init.zeros_(silent)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.as_tensor(self.second(torch.relu(self.first(torch.relu(x)))))
 
 
 class Voice(nn.Module):
