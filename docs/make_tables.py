@@ -22,6 +22,7 @@ from sparsecli.core.fetch_settings import FetchSettings
 from sparsecli.core.manifest import Model
 from sparsecli.core.quantities import DERIVED, SPELLING, UNITS
 from sparsecli.engine.dictionaries import FAMILIES
+from sparsecli.engine.learning_settings import DictionarySettings
 from sparsecli.engine.settings import DecomposeSettings, FitSettings, RenderOptions
 from sparsecli.engine.training_settings import SiamTrainSettings
 from sparsecli.synth import air, noise
@@ -184,6 +185,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "gabor": gabor,
     "gabor right": gabor_right,
     "siam": siam,
+    "learned": lambda: _rows_of(table.LEARNED_COLUMNS),
+    "learned right": lambda: _rows_of(table.LEARNED_RIGHT),
     "dictionaries": dictionaries,
     "wet": wet,
     "numbers": numbers,
@@ -194,6 +197,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "decompose settings": lambda: settings(DecomposeSettings),
     "render settings": lambda: settings(RenderOptions),
     "train siam settings": lambda: settings(SiamTrainSettings),
+    "train dictionary settings": lambda: settings(DictionarySettings),
     "fetch settings": lambda: settings(FetchSettings),
     "manifest": manifest,
     **{f"{name} synopsis": lambda name=name: synopsis(name) for name in COMMANDS},  # type: ignore[misc]
