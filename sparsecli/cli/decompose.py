@@ -145,13 +145,13 @@ def decompose_one(task: DecomposeTask, console: Console, interrupts: Interrupts)
 def _learned(settings: DecomposeSettings) -> Learned | None:
     """The learned dictionary that is asked for; None where it is one of windows."""
     from sparsecli.engine.dictionaries import names_learned
-    from sparsecli.engine.learned_events import Learned, check_variant
+    from sparsecli.engine.learned_events import Learned, check_learned
 
     if not names_learned(settings.dictionary):
         return None
     from sparsecli.io.dictionaries import find_dictionary
 
-    check_variant(settings.variant)
+    check_learned(settings)
     return Learned(*find_dictionary(settings.dictionary))
 
 

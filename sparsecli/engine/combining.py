@@ -135,11 +135,8 @@ def _like(events: Events, channels: int, sample_rate: int) -> Events:
 
 def _both_sides(events: Events) -> NDArray[np.float32]:
     """What the further columns of two channels hold for events of one: the same on both sides, the middle."""
-    sides = zip(events.kind.slots, events.kind.stereo_slots, strict=False)
-    same = {right: left for one, other in sides for left, right in zip(one, other, strict=True)}
-    columns = [
-        events.column(same[name.name]) if name.name in same else np.zeros(len(events)) for name in events.kind.stereo
-    ]
+    left = [column.name.replace("_right", "") for column in events.kind.stereo]
+    columns = [events.column(name) if name in events.columns else np.zeros(len(events)) for name in left]
     return np.stack(columns, axis=-1).astype(np.float32)
 
 

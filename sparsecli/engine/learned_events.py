@@ -75,10 +75,10 @@ def decompose_learned(
         name: of the dictionary's file, without folders, which the events name.
 
     Raises:
-        SparseError: there is no such variant over a learned dictionary, or it has no file that events could name.
+        SparseError: a learned dictionary has no such variant or no notes, or no file that events could name.
     """
     settings = settings or DecomposeSettings(method="pursuit")
-    check_variant(settings.variant)
+    check_learned(settings)
     if not dictionary.sha256:
         raise SparseError("--dictionary", "has no file that events could name", "save and load it before")
     start = time.monotonic()
@@ -104,11 +104,13 @@ def decompose_learned(
     return DecomposeResult(events, seconds, chosen.complete, events)
 
 
-def check_variant(variant: str) -> None:
-    """Raise SparseError where there is no such variant over learned atoms."""
-    if variant not in LEARNED_VARIANTS:
-        cause = f"{variant} is not there over a learned dictionary"
+def check_learned(settings: DecomposeSettings) -> None:
+    """Raise SparseError for settings that a learned dictionary cannot have."""
+    if settings.variant not in LEARNED_VARIANTS:
+        cause = f"{settings.variant} is not there over a learned dictionary"
         raise SparseError("--variant", cause, f"choose {' or '.join(LEARNED_VARIANTS)}")
+    if settings.notes:
+        raise SparseError("--notes", "learned atoms have no frequencies", "leave it out")
 
 
 def events_of_learned(chosen: Chosen, dictionary: LearnedDictionary, header: Header, threshold: float) -> Events:

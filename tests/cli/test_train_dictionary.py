@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from sparsecli.core.columns import SILENT_DB
-from sparsecli.engine.learned_events import Learned
 from sparsecli.io.audio import read_audio
 from sparsecli.io.dictionary_file import save_dictionary
 from sparsecli.io.events_file import load_events
@@ -137,6 +135,7 @@ def test_edits_in_time_gain_and_choice(invoke, song):
         (["render", "song.npz", "--dictionary", "other.safetensors"], "is another dictionary (sha256"),
         (["render", "away/song.npz"], "needs the dictionary tones.safetensors"),
         (["info", "song.npz", "--plot", "x.png"], "holds no learned dictionary for --plot to draw"),
+        ([*PURSUIT, "--notes", "-o", "x.npz"], "--notes: learned atoms have no frequencies; leave it out"),
         ([*PURSUIT, "--variant", "gradient", "-o", "x.npz"], "gradient is not there over a learned dictionary"),
         ([*PURSUIT[:-1], "gone.safetensors", "-o", "x.npz"], "gone.safetensors: no such file"),
     ],
@@ -150,6 +149,17 @@ def test_what_events_of_learned_atoms_cannot(invoke, song, names, tmp_path: Path
     result = invoke(*args)
     assert result.exit_code in (1, 2) and line in result.stderr, result.stderr
     assert names() == before
+
+
+def test_sets_of_one_and_two_channels_go_together(invoke, song, tmp_path: Path):
+    assert invoke(*PURSUIT, "--atoms", "20").exit_code == 0
+    soundfile.write(tmp_path / "mono.wav", read_audio("song.wav").samples[0], RATE, subtype="FLOAT")
+    assert invoke("decompose", "mono.wav", *PURSUIT[2:], "--atoms", "20").exit_code == 0
+    assert invoke("edit", "song.npz", "--merge", "mono.npz", "-o", "both.npz").exit_code == 0
+    both, mono = load_events("both.npz"), load_events("mono.npz")
+    for side in ("level_db", "sign"):
+        right = side.replace("level", "level_right").replace("sign", "sign_right")
+        np.testing.assert_array_equal(both.column(right)[-len(mono) :], mono.column(side))
 
 
 def test_a_recording_of_another_rate_is_resampled_with_a_notice(invoke, song, tmp_path: Path):
@@ -169,4 +179,3 @@ def test_silence_and_a_budget_of_none(invoke, song, tmp_path: Path):
     events = load_events("silence.npz")
     assert len(events) == 0 and events.header.quality == {}
     assert invoke(*PURSUIT, "--atoms", "0").exit_code == 2
-    assert SILENT_DB == -200 and Learned.__doc__
