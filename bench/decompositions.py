@@ -12,13 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from page import loudest_clip, make_parser, recordings, snr_by_count, table, write_page
+from page import loudest_clip, make_parser, recordings, rest_by_count, table, write_page
 
 from sparsecli.core.audio import Audio
 from sparsecli.core.events import Events
+from sparsecli.dsp.quality import log_mel_db, snr_db
 from sparsecli.engine.decomposing import decompose
 from sparsecli.engine.fitting import fit
-from sparsecli.engine.learned_events import Learned
 from sparsecli.engine.settings import DecomposeSettings, FitSettings, Variant
 from sparsecli.io.dictionary_file import load_dictionary
 
@@ -79,13 +79,14 @@ def measure(clips: dict[str, Audio], method: Callable[[Audio, int], Events], bud
 
 def learned_row(path: str, clips: dict[str, Audio]) -> list[str]:
     """The row of a learned dictionary, of which an atom costs three numbers."""
-    dictionary = load_dictionary(path)
-    counts = [budget // 3 for budget in BUDGETS]
-    snr = np.array([snr_by_count(dictionary, clip.samples[0], counts) for clip in clips.values()])
-    learned = Learned(dictionary, Path(path).name)
-    settings = DecomposeSettings(method="pursuit", atoms=counts[BUDGETS.index(1024)])
-    log_mel = [learned.decompose(clip, settings).events.header.quality["log_mel_db"] for clip in clips.values()]
-    means = np.minimum(snr, SNR_CAP_DB).mean(0)
+    dictionary, counts = load_dictionary(path), [budget // 3 for budget in BUDGETS]
+    snr, log_mel = [], []
+    for clip in clips.values():
+        (samples,) = clip.samples
+        sounds = [samples - rest for rest in rest_by_count(dictionary, samples, counts)]
+        snr.append([min(snr_db(samples, sound), SNR_CAP_DB) for sound in sounds])
+        log_mel.append(log_mel_db(samples, sounds[BUDGETS.index(1024)], clip.sample_rate))
+    means = np.mean(snr, axis=0)
     return ["learned, of string quartets", *(f"{mean:.2f}" for mean in means), f"{np.mean(log_mel):.1f}"]
 
 

@@ -11,20 +11,25 @@ runs: a training that is there already is gone on with up to `--steps`.
 from __future__ import annotations
 
 import argparse
+import math
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from page import CLIP_RATE, CLIP_SAMPLES, make_parser, snr_by_count, table, write_page
+from numpy.typing import NDArray
+from page import CLIP_RATE, CLIP_SAMPLES, make_parser, rest_by_count, table, write_page
 
 from sparsecli.core.audio import Audio
 from sparsecli.core.learned import LearnedDictionary
+from sparsecli.dsp.quality import snr_db
 from sparsecli.engine.decomposing import decompose
 from sparsecli.engine.excerpts import excerpt
 from sparsecli.engine.settings import DecomposeSettings
+from sparsecli.engine.waveforms import Stretch, build_banks, take_atoms
 from sparsecli.io.audio import read_audio, write_audio
 from sparsecli.io.dictionary_file import load_dictionary
 from sparsecli.io.recordings import Recording, find_recordings
@@ -38,6 +43,8 @@ WINDOW, ATOM = 5, 3  # numbers of an atom
 DICTIONARY_A = "gabor:256,512,1024,2048,4096"
 ATOMS = 512
 PEAK = 0.7  # of a rendered piece
+LENGTHS_S = (1.5, 6, 24)  # of the first piece that was held out
+WARM, TIMED = 10, 60  # atoms
 SILENCE = 1e-3  # peaks below are no music
 
 
@@ -123,6 +130,24 @@ def of_windows(clip: Audio, numbers: int) -> float:
     return decompose(clip, settings).events.header.quality["snr_db"]
 
 
+def snr_by_count(dictionary: LearnedDictionary, clip: Audio, counts: list[int]) -> list[float]:
+    """SNR in dB of pursuit over learned atoms, with each of some numbers of them."""
+    (samples,) = clip.samples
+    return [snr_db(samples, samples - rest) for rest in rest_by_count(dictionary, samples, counts)]
+
+
+def cost_us(dictionary: LearnedDictionary, samples: NDArray[np.float32]) -> float:
+    """CPU microseconds of an atom, of the loop that finds it and takes it away."""
+    pad = dictionary.longest
+    padded = np.pad(samples[None], ((0, 0), (pad, pad)))
+    stretch = Stretch(build_banks(dictionary, 1e-4), padded, pad, 1 - pad, len(samples))
+    started = 0.0
+    for count in (WARM, TIMED):  # the first ones make the transforms of atoms that the others find made
+        started = time.process_time()
+        take_atoms(stretch, math.inf, 0.0, 0.0, np.zeros((count, 3), np.int64), np.zeros((count, 1)), np.zeros(count))
+    return (time.process_time() - started) / TIMED * 1e6
+
+
 def main() -> None:
     """Render, train, measure and write the page."""
     arguments = parse()
@@ -134,11 +159,12 @@ def main() -> None:
         way = Way("mixed", "1024,2048,4096,8192", arguments.steps)
         learned, untrained = train(way, rest, work), train(Way("first", way.lengths, 1), rest, work)
         clips = clips_of(held_out)
+        piece = read_audio(str(held_out[0]), 0.0, max(LENGTHS_S)).samples[0]
     counts = [budget // ATOM for budget in BUDGETS]
     gabor = np.array([[of_windows(clip, budget) for budget in BUDGETS] for clip in clips])
-    own = np.array([snr_by_count(learned, clip.samples[0], counts) for clip in clips])
+    own = np.array([snr_by_count(learned, clip, counts) for clip in clips])
     at = BUDGETS.index(BUDGET)
-    first = np.array([snr_by_count(untrained, clip.samples[0], counts[: at + 1])[-1] for clip in clips])
+    first = np.array([snr_by_count(untrained, clip, counts[: at + 1])[-1] for clip in clips])
     per_clip = [
         [clip.name, f"{a:.2f}", f"{c:.2f}", f"{b:.2f}", f"{b - a:+.2f}"]
         for clip, a, b, c in zip(clips, gabor[:, at], own[:, at], first, strict=True)
@@ -150,6 +176,7 @@ def main() -> None:
         [str(budget), f"{gabor[:, row].mean():.2f}", f"{own[:, row].mean():.2f}", f"{gain[row]:+.2f}"]
         for row, budget in enumerate(BUDGETS)
     ]
+    costs = [[f"{s} s", f"{cost_us(learned, piece[: round(s * CLIP_RATE)]):.0f}"] for s in LENGTHS_S]
     write_page(
         __file__,
         arguments,
@@ -164,6 +191,8 @@ def main() -> None:
         table(["piece", "Gabor A", "learned, after 1 step", f"learned, {way.steps} steps", "gain"], per_clip),
         "## By numbers spent, means",
         table(["numbers", "Gabor A", "learned", "gain"], by_numbers),
+        "## Cost of an atom against length",
+        table(["length", "us an atom"], costs),
     )
 
 

@@ -62,23 +62,24 @@ def loudest_clip(path: Path) -> Audio:
     return Audio(clip[None].astype(np.float32), CLIP_RATE, path.name)
 
 
-def snr_by_count(dictionary: LearnedDictionary, samples: NDArray[np.float32], counts: Sequence[int]) -> list[float]:
-    """SNR in dB of plain pursuit over learned atoms, with each of some numbers of them, from one run.
+def rest_by_count(
+    dictionary: LearnedDictionary, samples: NDArray[np.float32], counts: Sequence[int]
+) -> list[NDArray[np.float32]]:
+    """What plain pursuit over learned atoms leaves of a clip with each of some numbers of them, from one run.
 
     Args:
-        dictionary: of the samples' rate.
-        samples: `[samples]`.
+        dictionary: of the clip's rate.
+        samples: of the clip, `[samples]`.
         counts: of atoms, ascending.
     """
-    pad, energy = dictionary.longest, float(np.square(samples, dtype=np.float64).sum())
-    stretch = Stretch(
-        build_banks(dictionary, 1e-4), np.pad(samples[None], ((0, 0), (pad, pad))), pad, 1 - pad, len(samples)
-    )
-    found, left = [], energy
+    pad, length = dictionary.longest, len(samples)
+    padded = np.pad(samples[None], ((0, 0), (pad, pad)))
+    stretch = Stretch(build_banks(dictionary, 1e-4), padded, pad, 1 - pad, length)
+    found = []
     for step in np.diff([0, *counts]):
         rows = (np.zeros((step, 3), np.int64), np.zeros((step, 1)), np.zeros(step))
-        _, left = take_atoms(stretch, left, 0.0, 0.0, *rows)
-        found.append(10 * math.log10(energy / left))
+        take_atoms(stretch, math.inf, 0.0, 0.0, *rows)
+        found.append(stretch.sound[0, pad : pad + length].astype(np.float32))
     return found
 
 
