@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_LENGTH, MAX_LENGTH = 16, 8192  # of an atom, in samples
-MAX_ATOMS = 1 << 16
 UNIT = 1e-3  # how far an atom's energy may be from 1
 
 
@@ -74,13 +72,3 @@ def name_of_length(length: int) -> str:
 def atoms_to_arrays(atoms: Sequence[NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
     """Atoms `[count, length]` of each length by the names that they have in files."""
     return {name_of_length(of_length.shape[1]): of_length for of_length in atoms}
-
-
-def check_lengths(lengths: Sequence[int]) -> tuple[int, ...]:
-    """Lengths of atoms, the shortest first. Raises ValueError for one out of range, or named twice."""
-    for length in lengths:
-        if not MIN_LENGTH <= length <= MAX_LENGTH:
-            raise ValueError(f"a length of {length}; atoms are {MIN_LENGTH} to {MAX_LENGTH} samples long")
-    if len(set(lengths)) < len(lengths):
-        raise ValueError("a length is named twice")
-    return tuple(sorted(lengths))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sparsecli.core.columns import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, STRETCH_S
-from sparsecli.core.learned import MAX_ATOMS, MAX_LENGTH, MIN_LENGTH, check_lengths
+from sparsecli.core.lengths import MAX_ATOMS, MAX_LENGTH, MIN_LENGTH, check_lengths
 
 from .settings import check_range
 from .training_settings import TrainSettings

@@ -24,8 +24,8 @@ from ..synth.rooms import in_room, room_response
 from .devices import choose_device
 from .editing import keep
 from .extents import ends_s
-from .learned_events import KIND as LEARNED
-from .learned_events import render_learned
+from .learned_rendering import KIND as LEARNED
+from .learned_rendering import render_learned
 from .settings import RenderSettings
 from .transforms import transformed
 from .windows import render_mixes

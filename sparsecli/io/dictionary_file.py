@@ -17,15 +17,8 @@ import numpy as np
 
 from ..core.columns import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from ..core.errors import SparseError
-from ..core.learned import (
-    MAX_ATOMS,
-    UNIT,
-    LearnedDictionary,
-    atoms_to_arrays,
-    check_lengths,
-    name_of_length,
-    normalised,
-)
+from ..core.learned import UNIT, LearnedDictionary, atoms_to_arrays, name_of_length, normalised
+from ..core.lengths import MAX_ATOMS, check_lengths
 from .atomic import open_output
 from .digests import sha256_of
 from .safetensors_file import Weights, read_weights, safetensors_bytes
