@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -158,8 +159,8 @@ def run_training(run: Run, console: Console, make: Make, export: Export) -> None
 
     try:
         with (
-            Interrupts(keep_partial=True) as ctrl_c,
-            Interrupts(keep_partial=True, signal_number=signal.SIGTERM) as ended,
+            _Ending(console) as ctrl_c,
+            _Ending(console, signal.SIGTERM) as ended,
             processes(run.settings.device, run.settings.batch_size) as together,
             make(together, console) as (learner, data),
         ):
@@ -180,6 +181,19 @@ def run_training(run: Run, console: Console, make: Make, export: Export) -> None
         cause = f"interrupted: {run.folder.path} holds a checkpoint at step {record['step']}"
         console.fail(SparseError("", cause, "go on with --resume"))
         raise typer.Exit(INTERRUPTED)
+
+
+class _Ending(Interrupts):
+    """The first Ctrl-C, or another signal, lets a step be finished, which may take a while, and says so."""
+
+    def __init__(self, console: Console, signal_number: signal.Signals = signal.SIGINT) -> None:
+        super().__init__(keep_partial=True, signal_number=signal_number)
+        self._console = console
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        super()._handle(signum, frame)
+        name = "Ctrl-C" if signum == signal.SIGINT else signal.Signals(signum).name
+        self._console.say(name, "ends the training after this step, with a checkpoint", "a second one kills it")
 
 
 def _train(keeper: Keeper, together: Processes, interrupted: Callable[[], bool]) -> dict[str, Any]:
@@ -296,11 +310,12 @@ class Listener:
     def __init__(self, keeper: Keeper, bar: Progress, sinks: Sequence[Sink], interrupted: Callable[[], bool]) -> None:
         self._keeper, self._bar, self._sinks, self._interrupted = keeper, bar, sinks, interrupted
         self.checkpoint = keeper.keep
-        self._told_s = 0.0
+        self._validated: dict[str, float] = {}
 
     def progress(self, progress: training.Progress) -> bool:
         """Show a step."""
-        told = figures_told({**progress.figures, **(progress.validated or {})})
+        self._validated = progress.validated or self._validated
+        told = figures_told({**progress.figures, **self._validated})
         self._bar.update(progress.step, progress.steps, told)
         if progress.validated is not None:
             left = "" if progress.left_s is None else f", {time_told(progress.left_s)} left"

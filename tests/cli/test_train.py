@@ -129,6 +129,8 @@ def test_a_run_in_two_parts_is_that_in_one(invoke, music, interrupt, tmp_path: P
         "sparse: interrupted: parts holds a checkpoint at step 2; go on with --resume"
     )
     assert json.loads(first.stdout)["complete"] is False
+    name = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}[signal.Signals(number)]
+    assert f"sparse: {name}: ends the training after this step, with a checkpoint; a second" in first.stderr
     assert load_siam(tmp_path / "parts" / MODEL)
     interrupt(10**9, number)
     second = invoke("train", "siam", "--out", "parts", "--resume")  # with the settings of the run
