@@ -29,7 +29,9 @@ def pursue(dictionary: str, variant: Variant = "plain", overlap: int = 4) -> Cal
     def found(clip: Audio, budget: int) -> Events:
         atoms, best = budget // 5, None
         for _ in range(TRIALS):
-            settings = DecomposeSettings(dictionary=dictionary, variant=variant, atoms=max(1, atoms), overlap=overlap)
+            settings = DecomposeSettings(
+                method="pursuit", dictionary=dictionary, variant=variant, atoms=max(1, atoms), overlap=overlap
+            )
             events = decompose(clip, settings).events
             if events.numbers <= budget and (best is None or len(events) > len(best)):
                 best = events

@@ -38,7 +38,7 @@ def render(events: Events, settings: RenderSettings | None = None, room: Audio |
     """The sound of a set of events; it may exceed full scale.
 
     Args:
-        events: of any kind.
+        events: of any kind that needs no model.
         settings: rate, pitch, time, gain, chance, wetness, loop; the source's where not given.
         room: the impulse response of one, of 1 or 2 channels and any rate; None: dry.
 
@@ -54,7 +54,13 @@ def render(events: Events, settings: RenderSettings | None = None, room: Audio |
 
 
 def sound_of(events: Events, settings: RenderSettings, room: Audio | None = None) -> Audio:
-    """The sound of events that are as `settings` want them already (`transforms.transformed`); else like `render`."""
+    """The sound of events that are as `settings` want them already (`transforms.transformed`); else like `render`.
+
+    Raises:
+        ValueError: only a model can decode the events (`vectors.heard`).
+    """
+    if events.kind.decoded:
+        raise ValueError(f"events of kind {events.header.kind} are played as the atoms that their model makes of them")
     rate = settings.sample_rate or events.header.sample_rate
     length_s = settings.loop_s or events.header.duration_s
     samples = max(1, round(length_s * rate)) if length_s else 0
