@@ -48,7 +48,12 @@ RandomTimes = Annotated[
     setting("random_times", "--random-times", None, "Notes at random times, evenly over the recording."),
 ]
 RandomEvents = Annotated[
-    bool | None, setting("random_events", "--random-events", None, "Events trade sounds and keep their times.")
+    bool | None,
+    setting("random_events", "--random-events", None, "Events trade sounds, or get new vectors; times stay."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME|FILE", help="Of events of kind siam, where it is not found by itself."),
 ]
 Perturb = Annotated[
     float | None, setting("perturb_octaves", "--perturb", "OCTAVES", "One random change of sound, the same for all.")
@@ -104,6 +109,7 @@ def render_command(
     random_events: RandomEvents = None,
     perturb_octaves: Perturb = None,
     seed: Seed = None,
+    model: Model = None,
     room: Room = None,
     wet: Wet = None,
     dry: Dry = False,
@@ -144,7 +150,7 @@ def render_command(
         options.check_choice("--format", file_format, FORMATS)
         outputs = _plan(inputs, output, file_format or FORMATS[0])
         residuals = plan_outputs(inputs, residual, ".residual.wav") if residual else []
-        check_outputs([*inputs, *residuals, *filter(None, [settings.room])], outputs)
+        check_outputs([*inputs, *residuals, *filter(None, [settings.room, model])], outputs)
         check_extensions(outputs, EXTENSIONS, file_format)
         options.check_json(as_json, outputs)
         options.check_terminal(outputs)
@@ -160,6 +166,7 @@ def render_command(
             *places,
             dictionary,
             only,
+            model,
             replace(settings, room=None) if dry else settings,
             split,
             written,
@@ -226,6 +233,7 @@ class RenderTask:
     residual: str | None
     dictionary: str | None
     only: str | None
+    model: str | None
     settings: RenderOptions
     split: Split | None
     written: dict[str, Any]
@@ -243,13 +251,12 @@ def render_one(task: RenderTask, console: Console, interrupts: Interrupts) -> Re
     """Read, render and write one set of events, and its stems; returns what `--json` prints."""
     check_writable(task.output, task.overwrite)
     from sparsecli.engine.rendering import sound_of
-    from sparsecli.engine.transforms import keep_selected, transformed
     from sparsecli.io.audio import read_audio, write_audio
     from sparsecli.io.events_file import load_events
 
     whole = load_events(task.input)
+    chosen, events = _heard(whole, task)
     learned = _dictionary(whole, task)
-    events = transformed(whole if task.only is None else keep_selected(whole, task.only), task.settings)
     room = _room(task.settings)
     residual = None if task.residual is None else read_audio(task.residual)
     stems = dict(_stems(task, events, room, residual, learned)) if task.split else {}
@@ -263,14 +270,14 @@ def render_one(task: RenderTask, console: Console, interrupts: Interrupts) -> Re
     for path, play in stems.items():
         write_audio(path, level(play()), overwrite=task.overwrite, **task.written)
     shape = f"{audio.duration_s:.2f} s, {plural(audio.channels, 'channel')}, {audio.sample_rate} Hz"
-    count = len(events) if task.only is None else f"{len(events)} of {len(whole)}"
+    count = chosen if task.only is None else f"{chosen} of {len(whole)}"
     console.say(task.input, f"{spoken(task.output, 'output')}: {count} events, {shape}")
     if task.split:
         _say_stems(task, len(stems), console)
     return {
         "input": task.input,
         "output": task.output,
-        "events": len(events),
+        "events": chosen,
         "events_in_file": len(whole),
         "duration_s": audio.duration_s,
         "sample_rate": audio.sample_rate,
@@ -288,6 +295,21 @@ def _dictionary(events: Events, task: RenderTask) -> LearnedDictionary | None:
     from sparsecli.io.dictionaries import dictionary_of
 
     return dictionary_of(events.header, task.dictionary, task.input)
+
+
+def _heard(whole: Events, task: RenderTask) -> tuple[int, Events]:
+    """How many events are played, and what they sound like, as the task wants it."""
+    if whole.kind.has_vectors:
+        from sparsecli.engine.vectors import heard, keep_heard
+        from sparsecli.models.finding import model_of
+
+        siam = model_of(whole.header, task.model).siam
+        chosen = whole if task.only is None else keep_heard(whole, siam, task.only)
+        return len(chosen), heard(chosen, siam, task.settings)
+    from sparsecli.engine.transforms import keep_selected, transformed
+
+    events = transformed(whole if task.only is None else keep_selected(whole, task.only), task.settings)
+    return len(events), events
 
 
 def _room(settings: RenderOptions) -> Audio | None:

@@ -212,6 +212,15 @@ def events_of(chosen: Chosen, dictionary: Dictionary, header: Header) -> Events:
     return events_from_columns(header, {name: values[order] for name, values in columns.items()}, silence)
 
 
+def sound_of(events: Events, samples: int) -> NDArray[np.floating]:
+    """What atoms or windows sound like at the source's rate, noise included, `[channels, samples]`."""
+    if events.header.kind != "atoms":
+        return render_windows(events, samples, events.header.sample_rate)
+    from .rendering import render
+
+    return render(events).samples
+
+
 def measure(events: Events, source: NDArray[np.float32]) -> dict[str, float]:
     """SNR and log-mel distance at the source's rate, over all channels of the source `[channels, samples]`.
 
@@ -224,7 +233,7 @@ def measure(events: Events, source: NDArray[np.float32]) -> dict[str, float]:
     if not np.any(source):
         return {}
     rate = events.header.sample_rate
-    rendered = render_windows(events, source.shape[1], rate).astype(np.float32)
+    rendered = sound_of(events, source.shape[1]).astype(np.float32)
     figures = {"snr_db": snr_db(source, rendered), "log_mel_db": log_mel_db(source, rendered, rate)}
     return {name: round(value, 4) for name, value in figures.items()}
 

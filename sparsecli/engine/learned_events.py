@@ -50,9 +50,9 @@ class Learned:
             said.append(f"resampled from {audio.sample_rate} to the dictionary's {self.dictionary.sample_rate} Hz")
         return said
 
-    def render(self, events: Events, samples: int, rate: int) -> Floats:
-        """The sound of events, `[channels, samples]`."""
-        return np.asarray(render_learned(events, self.dictionary, samples, rate)[0])
+    def sound_of(self, events: Events, samples: int) -> Floats:
+        """What events sound like at the source's rate, `[channels, samples]`."""
+        return np.asarray(render_learned(events, self.dictionary, samples, events.header.sample_rate)[0])
 
 
 def decompose_learned(

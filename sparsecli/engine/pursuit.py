@@ -87,9 +87,11 @@ def plan_of(effort: Effort) -> list[Step]:
 
 
 def rounds_of(count: int) -> list[Step]:
-    """What a fit does that begins with atoms: in each round it drops what is not worth its numbers, spends what is left
-    on partials and new atoms, and takes a step over all of them."""
-    return [step for _ in range(count) for step in (_pruned, _filled(1.0, True), _grown(1.0), _swept(1))]
+    """What a fit does that begins with atoms.
+
+    In each round it spends some of the numbers that are left on new atoms and partials, and takes a step over all.
+    """
+    return [step for _ in range(count) for step in (_joined, _filled(1.0, True), _swept(1))]
 
 
 def _grown(share: float) -> Step:
@@ -99,6 +101,11 @@ def _grown(share: float) -> Step:
         return grow(problem, state, limits.of(share), watch, keep)
 
     return step
+
+
+def _joined(problem: Problem, state: State, limits: Limits, watch: Watch, keep: Callable[[State], None]) -> bool:
+    """One round of growth."""
+    return is_good_enough(problem, state) or grow(problem, state, limits, watch, keep, rounds=1)
 
 
 def _thinned(share: float) -> Step:

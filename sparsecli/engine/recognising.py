@@ -80,7 +80,7 @@ def most_events(settings: DecomposeSettings, duration_s: float, channels: int) -
     Raises:
         SparseError: the budget does not pay for one.
     """
-    stretches = max(1.0, duration_s / STRETCH_S)
+    stretches = duration_s / STRETCH_S
     most = math.inf if settings.density is None else max(1, round(settings.density * stretches))
     if settings.budget is not None:
         each = NUMBERS_OF_PLACE + len(VECTOR) + NUMBERS_OF_PAN * (channels == STEREO)

@@ -47,7 +47,7 @@ def render(
     """The sound of a set of events; it may exceed full scale.
 
     Args:
-        events: of any kind.
+        events: of any kind that needs no model.
         settings: rate, pitch, time, gain, chance, wetness, loop; the source's where not given.
         room: the impulse response of one, of 1 or 2 channels and any rate; None: dry.
         dictionary: of events of kind `learned`, which need theirs.
@@ -69,7 +69,13 @@ def sound_of(
     room: Audio | None = None,
     dictionary: LearnedDictionary | None = None,
 ) -> Audio:
-    """The sound of events that are as `settings` want them already (`transforms.transformed`); else like `render`."""
+    """The sound of events that are as `settings` want them already (`transforms.transformed`); else like `render`.
+
+    Raises:
+        ValueError: only a model can decode the events (`vectors.heard`).
+    """
+    if events.kind.has_vectors:
+        raise ValueError(f"events of kind {events.header.kind} are played as the atoms that their model makes of them")
     rate = settings.sample_rate or events.header.sample_rate
     length_s = settings.loop_s or events.header.duration_s
     samples = max(1, round(length_s * rate)) if length_s else 0

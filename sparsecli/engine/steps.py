@@ -151,7 +151,7 @@ OPERATIONS: dict[str, Operation] = _by_name(
     Operation(
         "random-times", "", bool, "Notes at random times, evenly over the recording.", qualifiers=("seed",)
     ),
-    Operation("random-events", "", bool, "Events trade sounds and keep their times.", qualifiers=("seed",)),
+    Operation("random-events", "", bool, "Events trade sounds, or get new vectors; times stay.", qualifiers=("seed",)),
     Operation(
         "perturb", "OCTAVES", float, "One random change of sound, the same for all.", 0.0, MAX_PERTURB_OCTAVES,
         ("seed",), kinds=CHANGEABLE,

@@ -30,6 +30,11 @@ def change_gain(events: Events, gain_db: float) -> Events:
 def transformed(events: Events, settings: RenderSettings) -> Events:
     """Events as settings of a rendering want them: what chance does, then time, pitch and gain."""
     _check_learned(events, settings)
+    return moved(by_chance(events, settings), settings)
+
+
+def by_chance(events: Events, settings: RenderSettings) -> Events:
+    """What chance does to events in a rendering."""
     all_of_them = editing.every(events)
     if settings.random_events:
         events = chance.random_events(events, all_of_them, settings.seed)
@@ -37,6 +42,11 @@ def transformed(events: Events, settings: RenderSettings) -> Events:
         events = timing.random_times(events, all_of_them, settings.seed)
     if settings.perturb_octaves:
         events = chance.perturb(events, all_of_them, settings.perturb_octaves, settings.seed)
+    return events
+
+
+def moved(events: Events, settings: RenderSettings) -> Events:
+    """Events in the time, at the pitch and with the gain of a rendering."""
     events = stretch_time(events, settings.time_stretch)
     events = shift_pitch(events, settings.pitch_shift_semitones)
     return change_gain(events, settings.gain_db)

@@ -1,4 +1,4 @@
-"""Events of kind `siam` as ordinary atoms, which sound the same and need no model any more."""
+"""Events of kind `siam` as ordinary atoms, which sound the same and need no model, and what is heard of them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from numpy.typing import NDArray
 
 from ..core.columns import VECTOR
 from ..core.events import Events, events_from_columns
+from ..core.selection import select, selects_air
 from ..models.siam import Siam
+from .editing import keep
+from .settings import RenderSettings
 from .siam import atoms_of
 from .timing import new_ids
+from .transforms import by_chance, moved
 
 
 @dataclass(frozen=True)
@@ -45,3 +49,20 @@ def decode(events: Events, siam: Siam) -> Decoded:
     ids[~first] = new_ids(events.id, int((~first).sum()))
     seeds = events.noise_seed[rows.event]
     return Decoded(replace(atoms, id=ids, note=events.note[rows.event], noise_seed=seeds), rows.event)
+
+
+def keep_heard(events: Events, siam: Siam, expression: str) -> Events:
+    """Those events of which an expression selects a sound, and the air or none; all that it can ask of atoms is known.
+
+    Raises:
+        SelectionError: the expression makes no sense.
+    """
+    there = decode(events, siam)
+    rows = np.zeros(len(events), np.bool_)
+    rows[there.of[select(there.atoms, expression)]] = True
+    return keep(events, rows, air=selects_air(expression))
+
+
+def heard(events: Events, siam: Siam, settings: RenderSettings) -> Events:
+    """Atoms of events as a rendering wants them: chance changes the vectors, all else what they sound like."""
+    return moved(decode(by_chance(events, settings), siam).atoms, settings)

@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from sparsecli.core.errors import SparseError
 from sparsecli.core.tensors import TensorInfo
+
+if TYPE_CHECKING:  # which what only finds models can do without
+    from numpy.typing import NDArray
 
 _LENGTH_BYTES = 8  # of the header, before it
 _DTYPES = {"float16": "F16", "float32": "F32"}
@@ -76,6 +77,7 @@ def safetensors_bytes(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str,
         arrays: float16 or float32, in the order of the file.
         metadata: texts beside them.
 
+    >>> import numpy as np
     >>> len(safetensors_bytes({"weight": np.zeros(3, np.float32)}, {"kind": "none"})) % 4
     0
     """
