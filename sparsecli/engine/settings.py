@@ -153,7 +153,8 @@ class DecomposeSettings:
         refine: of `siam`: rounds that the fit takes from there, which gives atoms.
         budget: of `siam`: hard cap on the numbers in use for each 1.486 s, air included; None: no cap.
         device: of `siam`: where torch works; `auto` takes the fastest there is.
-        dictionary: of `pursuit`: families joined by +, each with lengths of windows in samples after a colon.
+        dictionary: of `pursuit`: families joined by +, each with lengths of windows in samples after a colon; or a
+            learned one, a file (.safetensors) or learned: and the name of one that was fetched.
         variant: of `pursuit`: `plain` takes the best atom and never looks back, `gradient` takes a step along the
             gradient of all amplitudes that a new atom meets, `orthogonal` solves them, `cyclic` chooses atoms again.
         atoms: density: this many events for each 1.486 s of audio; None: 54, or as many as the budget allows, and for
