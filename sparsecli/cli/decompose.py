@@ -176,7 +176,8 @@ def decompose_one(task: DecomposeTask, console: Console, interrupts: Interrupts)
     if task.residual is not None:
         _write_residual(task.residual, audio, result.heard, learned, task.overwrite)
     record = record_of(task.input, task.output, result, task.settings.notes)
-    record |= {"kind": result.events.header.kind, "model": trained.name if trained else learned.name if learned else None}
+    named = trained or learned
+    record |= {"kind": result.events.header.kind, "model": named.name if named else None}
     console.say(task.input, _summary(record))
     return record
 
