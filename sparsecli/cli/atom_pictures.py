@@ -34,7 +34,7 @@ def draw_atoms(dictionary: LearnedDictionary) -> bytes:
     from matplotlib.figure import Figure
 
     count = len(dictionary)
-    columns = min(count, max(1, round((2 * count) ** 0.5)))
+    columns = max(1, round((count / 2) ** 0.5))  # cells are twice as wide as high
     rows = -(-count // columns)
     figure = Figure(figsize=(columns, rows / 2 + 0.5), dpi=DOTS_PER_CELL)
     axes = figure.add_axes((0, 0, 1, 1))

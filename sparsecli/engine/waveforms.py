@@ -150,13 +150,14 @@ class Stretch:
 
     def _pieces(self, bank: Bank, begin: int, count: int) -> Iterator[tuple[int, int, Reals, int, int]]:
         """Parts of the sound, channel by channel: channel, first moment, samples, size of transform, moments."""
-        most = max(1, (max(CHUNK, 4 * bank.length) - bank.length) // bank.step)
+        most = max(1, min(count, (max(CHUNK, 4 * bank.length) - bank.length) // bank.step))
+        size = bank.size((most - 1) * bank.step + bank.length)  # one for all: transforms of the atoms are kept
         for channel, sound in enumerate(self.sound):
             for at in range(0, count, most):
                 number = min(most, count - at)
                 start = (begin + at) * bank.step + self.origin
                 samples = (number - 1) * bank.step + bank.length
-                yield channel, at, sound[start : start + samples], bank.size(samples), number
+                yield channel, at, sound[start : start + samples], size, number
 
     def best(self) -> tuple[int, int, int, float]:
         """Bank, atom, first sample and energy of the atom that takes most, of equal ones the first."""
