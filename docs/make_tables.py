@@ -106,6 +106,15 @@ def gabor_right() -> str:
     return _rows_of(table.GABOR_RIGHT)
 
 
+def siam() -> str:
+    """The numbers of an event that a model decodes."""
+    first, last = (c for c in table.SIAM_COLUMNS if c.name in (table.VECTOR[0], table.VECTOR[-1]))
+    whole = dataclasses.replace(
+        first, name=f"{first.name}` .. `{last.name}", meaning=first.meaning.replace("of", "numbers of", 1)
+    )
+    return _rows_of([*(c for c in table.SIAM_COLUMNS if c.name not in table.VECTOR), whole])
+
+
 def dictionaries() -> str:
     """Families of atoms."""
     rows = [[f"`{name}`", ", ".join(map(str, family.windows)), family.told] for name, family in FAMILIES.items()]
@@ -169,6 +178,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "pan": pan,
     "gabor": gabor,
     "gabor right": gabor_right,
+    "siam": siam,
     "dictionaries": dictionaries,
     "wet": wet,
     "numbers": numbers,

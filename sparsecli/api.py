@@ -141,7 +141,7 @@ def edit(events: Events, notes: bool = False, **operations: Any) -> Events:
         ValueError: a value that an operation cannot have, or that these events cannot take.
         SparseError: a file cannot be read.
     """
-    given = {name.replace("_", "-"): value for name, value in operations.items()}
+    given = {name.rstrip("_").replace("_", "-"): value for name, value in operations.items()}
     at_hand = _Loader()
     qualifiers = {name: given.pop(name) for name in list(given) if name in steps.QUALIFIERS}
     wanted = [_step(name, at_hand.named(value), qualifiers, notes) for name, value in given.items()]

@@ -13,7 +13,18 @@ import typer
 from typer.core import TyperCommand
 
 from sparsecli.core.errors import SparseError
-from sparsecli.engine.steps import AUTO, NOTES, OPERATIONS, QUALIFIERS, WHERE, Step, check_step, check_tempo, steps_of
+from sparsecli.engine.steps import (
+    AUTO,
+    NOTES,
+    OPERATIONS,
+    QUALIFIERS,
+    WHERE,
+    Step,
+    check_step,
+    check_tempo,
+    parameter_of,
+    steps_of,
+)
 from sparsecli.io.atomic import STANDARD
 
 from . import options
@@ -169,7 +180,7 @@ def _with_operations(command: Any) -> Any:
         option = typer.Option(
             f"--{operation.name}", metavar=operation.metavar or None, help=operation.meaning, rich_help_panel=PANEL
         )
-        found[operation.name.replace("-", "_")] = Annotated[kind, option]
+        found[parameter_of(operation.name)] = Annotated[kind, option]
     for entry in QUALIFIERS.values():
         told = f"{entry.meaning} (default {entry.default})" if entry.default is not None else entry.meaning
         option = typer.Option(f"--{entry.name}", metavar=entry.metavar, help=told, rich_help_panel=QUALIFIED)
@@ -212,7 +223,7 @@ def _steps(context: typer.Context, given: dict[str, Any], whole_notes: bool) -> 
         skip = takes_value.get(spelling, False) and not has_value
         name = spelling.removeprefix("--")
         if spelling.startswith("--") and (name == WHERE or name in OPERATIONS):
-            parameter = name.replace("-", "_")
+            parameter = parameter_of(name)
             value = next(waiting[parameter]) if parameter in waiting else None
             if name == WHERE:
                 steps.append(Step(name, value, {NOTES: True} if whole_notes else {}))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sparsecli.core.columns import KINDS, OPTIONAL_COLUMNS, SILENT_DB, STEREO, STRETCH_S, Column, columns_of
+from sparsecli.core.columns import KINDS, OPTIONAL_COLUMNS, SILENT_DB, STEREO, STRETCH_S, VECTOR, Column, columns_of
 from sparsecli.core.errors import SparseError
 
 from . import options
@@ -246,18 +246,19 @@ def _print_any(record: Record) -> None:
 
 
 def _print_info(record: Record) -> None:
-    air = record["air"]
+    air, is_decoded = record["air"], KINDS[record["kind"]].decoded
     rows = [
         ("kind", record["kind"]),
-        ("events", f"{_count_text(record)} with {record['modes']} modes and {record['bursts']} noise bursts"),
-        ("notes", _notes_text(record)),
+        *([("model", _model_text(record))] if is_decoded else []),
+        ("events", _events_text(record)),
+        *([] if is_decoded else [("notes", _notes_text(record))]),
         ("numbers in use", f"{record['numbers']}, {record['numbers_per_stretch']:.0f} for each {STRETCH_S:.3f} s"),
         ("duration", f"{record['duration_s']:.3f} s"),
         ("file", _file_text(record)),
         ("source", f"{record['source_name'] or 'unnamed'}, {record['channels']} ch, {record['sample_rate']} Hz"),
         ("source sha256", record["source_sha256"] or "unknown"),
         ("seed", str(record["seed"])),
-        *((name, _range_text(low_high)) for name, low_high in record["ranges"].items()),
+        *((name, _range_text(low_high)) for name, low_high in _shown_ranges(record).items()),
         ("air", f"{air['channels']} x {air['frames']} x {air['bands']} levels, {_range_text(air['level_db'])} dB"),
         ("quality", _pairs(record["quality"])),
         ("settings", _pairs(record["settings"])),
@@ -268,6 +269,28 @@ def _print_info(record: Record) -> None:
 
 def _edit_text(operation: dict[str, Any]) -> str:
     return " ".join(f"{key}={value}" for key, value in operation.items())
+
+
+def _model_text(record: Record) -> str:
+    return f"{record['model_name'] or 'unnamed'}, sha256 {record['model_sha256']}"
+
+
+def _shown_ranges(record: Record) -> dict[str, list[float] | None]:
+    """The ranges of a record, those of a vector's numbers as one; without what the kind has not."""
+    kind, ranges = KINDS[record["kind"]], dict(record["ranges"])
+    if not kind.decoded:
+        return ranges
+    for name in ("freq_hz", "level_db", "pitch_hz"):
+        del ranges[name]
+    found = [ranges.pop(column.name) for column in kind.columns if column.name in VECTOR]
+    ends = [end for low_high in found if low_high is not None for end in low_high]
+    return {**ranges, "vectors": [min(ends), max(ends)] if ends else None}
+
+
+def _events_text(record: Record) -> str:
+    if KINDS[record["kind"]].decoded:
+        return f"{_count_text(record)} with vectors of {len(VECTOR)} numbers"
+    return f"{_count_text(record)} with {record['modes']} modes and {record['bursts']} noise bursts"
 
 
 def _count_text(record: Record) -> str:

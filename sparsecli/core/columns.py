@@ -25,6 +25,8 @@ NUMBERS_OF_WINDOW = 2  # of an event of kind `gabor`: onset and duration,
 NUMBERS_OF_TONE = 1  # its frequency,
 NUMBERS_OF_SIDE = 2  # level and phase for each channel,
 NUMBERS_OF_KIND = 1  # and the glide and the shape, each where it is not 0
+VECTOR = tuple(f"v{number}" for number in range(1, 17))  # numbers that a model decodes to the sound of an event
+NUMBERS_OF_PLACE = 2  # of such an event beside its vector: onset and gain
 AIR_FRAMES_PER_S = 1.0
 STRETCH_S = 32768 / 22050  # the unit of `--atoms` and `--budget`: the original's 2^15 samples at 22 050 Hz
 
@@ -159,6 +161,14 @@ GABOR_COLUMNS: tuple[Column, ...] = (
 GABOR_RIGHT = (_level("level_right_db", " on the right"), _phase("phase_right_rad", " on the right"))
 
 
+MAX_VECTOR = 100.0  # far beyond what music has: mean about 0, deviation about 1
+SIAM_COLUMNS: tuple[Column, ...] = (
+    Column("onset_s", "s", MIN_ONSET_S, MAX_ONSET_S, "linear", "start of the event, from the start of the recording"),
+    Column("gain_db", "dB", SILENT_DB, MAX_LEVEL_DB, "linear", "level of the event; -200: silent"),
+    *(Column(name, "", -MAX_VECTOR, MAX_VECTOR, "linear", "of the vector that the model decodes") for name in VECTOR),
+)
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of events: its columns, and which of them hold what all kinds have.
@@ -169,7 +179,9 @@ class Kind:
         slots: names of frequency, level and phase of each of the modes that an event may have.
         stereo_slots: of further modes in two channels.
         noise: names of frequency and level of an event's noise; empty where the kind has none.
-        lasting: the column that says how long an event sounds.
+        lasting: the column that says how long an event sounds; empty where only a model knows.
+        gain: the column that holds the level of an event as a whole; empty where its modes have theirs.
+        decoded: whether a model says what an event sounds like: it has neither frequencies nor a length of its own.
     """
 
     columns: tuple[Column, ...]
@@ -178,6 +190,8 @@ class Kind:
     stereo_slots: tuple[tuple[str, str, str], ...]
     noise: tuple[str, str] | tuple[()]
     lasting: str
+    gain: str = ""
+    decoded: bool = False
 
 
 KINDS: dict[str, Kind] = {
@@ -196,6 +210,16 @@ KINDS: dict[str, Kind] = {
         stereo_slots=(("freq_hz", "level_right_db", "phase_right_rad"),),
         noise=(),
         lasting="duration_s",
+    ),
+    "siam": Kind(
+        columns=SIAM_COLUMNS,
+        stereo=(PAN_COLUMN,),
+        slots=(),
+        stereo_slots=(),
+        noise=(),
+        lasting="",
+        gain="gain_db",
+        decoded=True,
     ),
 }
 

@@ -16,6 +16,7 @@ from .columns import (
     NUMBERS_OF_KIND,
     NUMBERS_OF_MODE,
     NUMBERS_OF_PAN,
+    NUMBERS_OF_PLACE,
     NUMBERS_OF_SIDE,
     NUMBERS_OF_STRIKE,
     NUMBERS_OF_TONE,
@@ -23,6 +24,7 @@ from .columns import (
     OPTIONAL_COLUMNS,
     SILENT_DB,
     STEREO,
+    VECTOR,
     Column,
     Kind,
     columns_of,
@@ -50,6 +52,8 @@ class Header:
         operations: what `edit` has done since, in order; one object each, as `engine/operations.py` reads them.
         edited_name: name of the events file that they were done to, without folders; empty where there are none.
         edited_sha256: of that file.
+        model_name: of the model that decodes the events, where their kind needs one.
+        model_sha256: of its file.
     """
 
     duration_s: float
@@ -65,6 +69,8 @@ class Header:
     edited_name: str = ""
     edited_sha256: str = ""
     optional: tuple[str, ...] = ()
+    model_name: str = ""
+    model_sha256: str = ""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -125,12 +131,14 @@ class Events:
     def modes(self, quantity: str) -> NDArray[np.float64]:
         """One quantity (`freq_hz`, `level_db`, `phase_rad`) of all modes, float64 `[E, M]`."""
         place = ("freq_hz", "level_db", "phase_rad").index(quantity)
+        if not self.slots:
+            return np.zeros((len(self), 0))
         return np.stack([self.column(slot[place]) for slot in self.slots], axis=-1)
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """Names of all columns that hold a level: of modes, and of noise."""
-        return tuple(slot[1] for slot in self.slots) + self.kind.noise[1:]
+        """Names of all columns that hold a level: of modes, of noise, and of events as wholes."""
+        return tuple(slot[1] for slot in self.slots) + self.kind.noise[1:] + tuple(filter(None, [self.kind.gain]))
 
     @property
     def noise_level_db(self) -> NDArray[np.float64]:
@@ -174,7 +182,11 @@ def _numbers_of_gabor(events: Events) -> int:
     return own + NUMBERS_OF_SIDE * int(sides.sum()) + NUMBERS_OF_KIND * extras
 
 
-_NUMBERS_OF = {"atoms": _numbers_of_atoms, "gabor": _numbers_of_gabor}
+def _numbers_of_vectors(events: Events) -> int:
+    return (NUMBERS_OF_PLACE + len(VECTOR) + NUMBERS_OF_PAN * ("pan" in events.columns)) * len(events)
+
+
+_NUMBERS_OF = {"atoms": _numbers_of_atoms, "gabor": _numbers_of_gabor, "siam": _numbers_of_vectors}
 
 
 def with_optional(events: Events, names: Collection[str]) -> Events:

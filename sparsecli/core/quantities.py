@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .columns import KINDS, OPTIONAL_COLUMNS, SILENT_DB, Column
+from .errors import SparseError
 from .events import Events
 from .partials import by_label, midi_of, partials_of, pitches_of
 from .spans import energies_s, lasting_s
@@ -35,6 +36,12 @@ UNITS: dict[str, tuple[Unit, str]] = {
     "semitones": ("semitones", "1"),
 }
 SPELLING = {"hz": "Hz", "khz": "kHz", "db": "dB"}
+DECODING = "make atoms of them with: sparse edit --as atoms"  # what helps where only a model knows
+# What is known of events that a model decodes; all else follows from how they sound.
+UNHEARD = {
+    *("time", "onset", "level", "note", "id", *OPTIONAL_COLUMNS),
+    *(column.name for kind in KINDS.values() if kind.decoded for column in (*kind.columns, *kind.stereo)),
+}
 
 
 class Measured:
@@ -62,7 +69,9 @@ class Measured:
 
     @cached_property
     def level_db(self) -> Values:
-        """Of the loudest mode, or of the noise where there is none, `[E]`."""
+        """Of the loudest mode, or of the noise where there is none, `[E]`; the gain of events that have one."""
+        if self.events.kind.gain:
+            return self.column(self.events.kind.gain)
         return np.where(self.has_mode, self.levels_db.max(1), self.noise_level_db)
 
     @cached_property
@@ -121,13 +130,24 @@ def _share(measured: Measured) -> Values:
 class Quantity:
     """One number of an event that a selection can ask for.
 
-    `of` gives it for E events, `[E]`; NaN where an event has no such thing.
+    `find` gives it for E events, `[E]`; NaN where an event has no such thing.
     """
 
     name: str
     unit: Unit
     meaning: str
-    of: Callable[[Measured], Values]
+    find: Callable[[Measured], Values]
+
+    def of(self, measured: Measured) -> Values:
+        """Of E events, `[E]`; NaN where an event has no such thing.
+
+        Raises:
+            SparseError: it follows from how the events sound, which a model alone can tell.
+        """
+        if measured.events.kind.decoded and self.name not in UNHEARD:
+            kind = measured.events.header.kind
+            raise SparseError("", f"{self.name} of events of kind {kind} is known to their model alone", DECODING)
+        return self.find(measured)
 
     @property
     def is_pitch(self) -> bool:
@@ -136,7 +156,7 @@ class Quantity:
 
 
 def _of_column(column: Column) -> Quantity:
-    units: dict[str, Unit] = {"s": "s", "Hz": "Hz", "dBFS": "dB", "rad": "rad", "Hz/s": "", "": ""}
+    units: dict[str, Unit] = {"s": "s", "Hz": "Hz", "dBFS": "dB", "dB": "dB", "rad": "rad", "Hz/s": "", "": ""}
     return Quantity(column.name, units[column.unit], column.meaning, lambda measured: measured.column(column.name))
 
 

@@ -34,6 +34,7 @@ def pursue(
     watch: Watch,
     keep: Keep = lambda phase, state: None,
     start: tuple[int, State] | None = None,
+    plan: list[Step] | None = None,
 ) -> Atoms:
     """Atoms for a recording.
 
@@ -45,6 +46,7 @@ def pursue(
         watch: told the number of atoms and the SNR in dB so far; what it returns says whether to go on.
         keep: given the phase and the state after each round, from which a later call may go on to the same result.
         start: such a phase and state.
+        plan: what to do, one after the other; None: what the settings' effort asks for.
 
     Returns:
         Atoms `[1, A]` with onsets in samples, in no particular order.
@@ -64,7 +66,7 @@ def pursue(
     )
     first, state = start or (0, state)
     limits = Limits(most_atoms(settings, samples / rate), spend)
-    for phase, step in enumerate(plan_of(settings.effort)[first:], first):
+    for phase, step in enumerate((plan or plan_of(settings.effort))[first:], first):
         going = step(problem, state, limits, watch, partial(keep, phase))
         if not going:
             break
@@ -82,6 +84,12 @@ def plan_of(effort: Effort) -> list[Step]:
             steps += [_filled(level, True), _grown(level), _swept(CHANGE_STEPS)]
         steps += [_keep_better]
     return [*steps, _pruned, _filled(1.0, False), _swept(effort.polish_steps)]
+
+
+def rounds_of(count: int) -> list[Step]:
+    """What a fit does that begins with atoms: in each round it drops what is not worth its numbers, spends what is left
+    on partials and new atoms, and takes a step over all of them."""
+    return [step for _ in range(count) for step in (_pruned, _filled(1.0, True), _grown(1.0), _swept(1))]
 
 
 def _grown(share: float) -> Step:

@@ -119,7 +119,11 @@ def _check_windows(events: Events, subject: str) -> None:
         raise SparseError(subject, f"event {events.id[row]}: its shape {shape[row]:g} is none", f"give {_SHAPES_TOLD}")
 
 
-_CHECKS = {"atoms": _check_sounding, "gabor": _check_windows}
+def _check_nothing_more(events: Events, subject: str) -> None:
+    """Vectors may be any within their ranges."""
+
+
+_CHECKS = {"atoms": _check_sounding, "gabor": _check_windows, "siam": _check_nothing_more}
 _SHAPES_TOLD = ", ".join(f"{number} ({name})" for name, number in SHAPES.items())
 
 
