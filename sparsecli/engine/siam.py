@@ -39,15 +39,14 @@ from .siam_bands import Peaks, ask, find_peaks, join_peaks
 from .siam_tones import give_tones
 
 LOWEST_HZ = 20.0
-LOOKS = 8  # in which the events are taken at most, each about as many
-PEAKS_PER_PICK = 6  # of each scale, for each event that a look may take
+LOOKS = 10  # in which the events are taken at most, each about as many
+PEAKS_PER_PICK = 3  # of each scale, for each event that a look may take
 LEAST_PEAKS = 64
-RIVALS = 2  # events that are compared with all their tones, for each that a look may take
-EARLIER = 500  # samples before another's onset at which an event that ends there still meets it
-ASKED_AGAIN = 4  # of all scales, for each event: those that are made exact
-WEAKEST = 0.01  # of the best gain of a look: what is weaker waits, since it may be a side lobe
-STEPS = 2  # of conjugate gradients over the amplitudes of what a look takes
-FILLS = 2  # times that slots which were left empty are offered new tones in the end
+RIVALS = 3  # events that are compared with all their tones, for each that a look may take
+ASKED_AGAIN = 6  # of all scales, for each event: those that are made exact
+WEAKEST = 0.1  # of the best gain of a look: what is weaker waits, since it may be a side lobe
+STEPS = 1  # of conjugate gradients over the amplitudes of what a look takes
+FILLS = 3  # times that slots which were left empty are offered new tones in the end
 LAST_STEPS = 4  # over all amplitudes in the end
 FAINT = 1e-12  # of the recording's energy: rounding, not sound
 MIN_SAMPLES = 64
@@ -224,7 +223,7 @@ def apart(events: Atoms, gains: Tensor, most: int, least: float) -> tuple[Tensor
         free.append(own)
         shorter = torch.minimum(length, length[best]).clamp(min=64.0)
         width = 2 * (damping + damping[best]) + 4 * math.pi / shorter  # within which two tones are not told apart
-        meet = torch.minimum(onset + length, onset[best] + length[best]) > torch.maximum(onset, onset[best]) - EARLIER
+        meet = torch.minimum(onset + length, onset[best] + length[best]) > torch.maximum(onset, onset[best])
         close = (omega[:, :, None] - omega[best, own]).abs() < width[:, None, None]  # [K, m, own]
         left = torch.where(meet[:, None] & close.any(-1), 0.0, left)
         left[best] = 0.0

@@ -61,7 +61,9 @@ def _tones_of(
     omega, used = atoms.omega[0].clone(), atoms.used[0]
     at = omega * (size / (2 * math.pi))  # in bins
     gains = gain.gather(1, at.round().long().clamp(0, gain.shape[1] - 1))
-    left = gain
+    # Only peaks: the skirts of a loud tone are higher than a quiet one elsewhere.
+    inner = gain[:, 1:-1]
+    left = torch.nn.functional.pad(torch.where((inner >= gain[:, :-2]) & (inner >= gain[:, 2:]), inner, 0.0), (1, 1))
     for slot in range(MODES_PER_ATOM):
         left = torch.where(used[:, slot, None] & ((bins - at[:, slot, None]).abs() < width), 0.0, left)
     for slot in range(MODES_PER_ATOM):

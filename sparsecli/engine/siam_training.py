@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from ..models.siam import VECTOR, Siam, SiamShape, coordinates_of
+from ..models.siam import FAINTEST_DB, VECTOR, Siam, SiamShape, Strikes, coordinates_of
 from .amplitudes import sound_of
 from .modal import BLOCK, Atoms
 from .siam import strikes_of_atoms
@@ -75,7 +75,7 @@ def _peaks_of(shape: SiamShape, excerpt: Excerpt, draw: torch.Generator) -> Batc
     samples, left = len(excerpt.samples), excerpt.atoms
     sound, strikes = excerpt.samples, torch.zeros(0, VECTOR)
     if left is not None and left.onset.shape[1]:
-        strikes = coordinates_of(strikes_of_atoms(left, shape.sample_rate)[2]).float()
+        strikes = spread_out(strikes_of_atoms(left, shape.sample_rate)[2], draw).float()
         gone, left = _divide(left, draw)
         sound = sound - sound_of(gone, -(-samples // BLOCK)).flatten()[:samples].float()
     parts = []
@@ -92,6 +92,22 @@ def _peaks_of(shape: SiamShape, excerpt: Excerpt, draw: torch.Generator) -> Batc
             event = known
         parts.append(Batch(bands, extra_of(peaks), truth, known, event, torch.zeros(0, VECTOR)))
     return replace(join_batches(parts), strikes=strikes)
+
+
+def spread_out(strikes: Strikes, draw: torch.Generator) -> Tensor:
+    """Plain coordinates `[E, 16]` of strikes, chance where a tone or the noise that they are of is not there.
+
+    All others would stand on one point there, which no map makes normal random numbers of.
+    """
+    plain = coordinates_of(strikes)
+    chance = torch.randn(plain.shape, generator=draw, dtype=plain.dtype)
+    absent = torch.zeros_like(plain, dtype=torch.bool)
+    tones = strikes.level_db <= FAINTEST_DB  # [E, 4]
+    absent[:, 3:6], absent[:, 9:13] = tones[:, 1:], tones
+    absent[:, 14:] = (strikes.noise_level_db <= FAINTEST_DB)[:, None]
+    blurred = torch.zeros_like(plain)
+    blurred[:, 6:9], blurred[:, 13] = 0.1 * tones[:, 1:], 0.3 * absent[:, 14]
+    return torch.where(absent, chance, plain + blurred * chance)
 
 
 def _divide(atoms: Atoms, draw: torch.Generator) -> tuple[Atoms, Atoms]:

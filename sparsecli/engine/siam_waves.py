@@ -9,7 +9,7 @@ from ..models.siam import LOOKS_AT
 
 BEFORE = 1.5  # lengths of the window that a band begins before the middle of the window
 BLOCKS = 64  # of a window
-STEPS = 4
+STEPS = 6
 
 NUDGE = 2e-3  # of a parameter, by which its slope is taken
 FURTHEST = (0.25, 0.7, 0.7, 0.8)  # that a step moves onset, ln attack, ln 1/d and frequency

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from ..core.columns import MODES_PER_ATOM, SILENT_DB
+from ..core.columns import MIN_ATTACK_S, MODES_PER_ATOM, SILENT_DB
 
 VECTOR = 16  # numbers of an event beside its onset and its gain
 LOOKS_AT = 256  # points of a band
@@ -100,7 +100,7 @@ class Strikes:
 MEAN = (math.log(0.01), math.log(1.2), math.log(600.0), 0.4, 0.5, 0.6, 1.2, 1.0, 0.9, *([0.0] * 4), -40.0,
         math.log(1500.0), math.log(0.4))  # fmt: skip
 SPREAD = (1.4, 1.3, 0.9, 0.9, 0.9, 0.9, 1.0, 1.0, 1.0, *([1.0] * 4), 25.0, 0.8, 1.2)
-LOWEST = (math.log(2e-4), math.log(2e-3), math.log(15.0), *([-7.5] * 3), *([-3.0] * 3), *([-5.0] * 4), -130.0,
+LOWEST = (math.log(MIN_ATTACK_S), math.log(2e-3), math.log(15.0), *([-7.5] * 3), *([-3.0] * 3), *([-5.0] * 4), -130.0,
           math.log(30.0), math.log(2e-3))  # fmt: skip
 HIGHEST = (math.log(5.0), math.log(120.0), math.log(190e3), *([7.5] * 3), *([4.6] * 3), *([5.0] * 4), 30.0,
            math.log(190e3), math.log(120.0))  # fmt: skip
@@ -147,7 +147,7 @@ def strikes_of(coordinates: Tensor) -> Strikes:
     freq_hz = (plain[:, 2:3] + torch.nn.functional.pad(plain[:, 3:6], (1, 0))).exp()
     noisy = plain[:, 13] > FAINTEST_DB
     return Strikes(
-        attack_s=plain[:, 0].exp(),
+        attack_s=plain[:, 0].exp().clamp(min=MIN_ATTACK_S),  # which rounding may miss
         decay_s=plain[:, 1].exp(),
         freq_hz=torch.where(used, freq_hz, 0.0),
         level_db=torch.where(used, level_db, SILENT_DB),
