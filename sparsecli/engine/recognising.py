@@ -17,8 +17,13 @@ from ..core.columns import (
     AIR_BANDS,
     MAX_LEVEL_DB,
     MAX_VECTOR,
+    MODES_PER_ATOM,
+    NUMBERS_OF_BAND,
+    NUMBERS_OF_BURST,
+    NUMBERS_OF_MODE,
     NUMBERS_OF_PAN,
     NUMBERS_OF_PLACE,
+    NUMBERS_OF_STRIKE,
     SILENT_DB,
     STEREO,
     STRETCH_S,
@@ -27,13 +32,15 @@ from ..core.columns import (
 from ..core.errors import SparseError
 from ..core.events import Events, Header, events_from_columns
 from ..models.finding import Trained
+from ..models.siam import Siam
 from . import fitting
 from .devices import choose_device
 from .panning import solve_pans
 from .rendering import render
 from .settings import DecomposeSettings, FitSettings, RenderSettings
 from .siam import Found, SiamLimits, Tell, find_events
-from .texture import fit_air
+from .siam_noise import give_noise
+from .texture import fit_air, make_cells
 from .vectors import decode
 
 
@@ -63,6 +70,7 @@ def recognise(
         there = decode(events, siam)
         events = with_pans(events, there.of, solve_pans(there.atoms, (source[1] - source[0]) / 2, settings.device))
     events = with_air(events, decode(events, siam).atoms, source)
+    events = with_noise(events, siam, source)
     atoms = decode(events, siam).atoms
     if not settings.gives_atoms:
         return events, atoms, found.complete
@@ -83,7 +91,7 @@ def most_events(settings: DecomposeSettings, duration_s: float, channels: int) -
     stretches = duration_s / STRETCH_S
     most = math.inf if settings.density is None else max(1, round(settings.density * stretches))
     if settings.budget is not None:
-        each = NUMBERS_OF_PLACE + len(VECTOR) + NUMBERS_OF_PAN * (channels == STEREO)
+        each = numbers_of_event(settings, channels)
         air = fitting.air_numbers(duration_s, channels)
         numbers = round(settings.budget * stretches)
         if numbers < air + each:
@@ -93,6 +101,18 @@ def most_events(settings: DecomposeSettings, duration_s: float, channels: int) -
             )
         most = min(most, (numbers - air) // each)
     return int(most)
+
+
+def numbers_of_event(settings: DecomposeSettings, channels: int) -> int:
+    """Numbers that an event takes at most: its vector, or an atom of four modes and one of noise.
+
+    The fit keeps its budget by itself.
+    """
+    place = NUMBERS_OF_PAN * (channels == STEREO)
+    if settings.gives_atoms and not settings.refine:
+        modes = MODES_PER_ATOM * NUMBERS_OF_MODE
+        return 2 * (NUMBERS_OF_STRIKE + place) + modes + NUMBERS_OF_BURST + NUMBERS_OF_BAND
+    return NUMBERS_OF_PLACE + len(VECTOR) + place
 
 
 def to_events(found: Found, header: Header) -> Events:
@@ -127,6 +147,25 @@ def with_air(events: Events, atoms: Events, source: NDArray[np.float32]) -> Even
     left = torch.from_numpy(source - render(atoms, RenderSettings(noise=False)).samples)
     air = torch.stack([fit_air(channel, events.header.sample_rate) for channel in left])
     return replace(events, air=air.numpy().astype(np.float32))
+
+
+def with_noise(events: Events, siam: Siam, source: NDArray[np.float32]) -> Events:
+    """Events with the bursts of noise that their tones and the air leave unexplained in the source."""
+    if not len(events) or not np.any(source):
+        return events
+    rate = events.header.sample_rate
+    coherent = render(decode(events, siam).atoms, RenderSettings(noise=False)).samples
+    cells = make_cells(torch.from_numpy(source), torch.from_numpy(coherent), torch.from_numpy(events.air), rate)
+    pan = events.column("pan") if "pan" in events.columns else np.zeros(len(events))
+    places = [events.columns.index(name) - 1 for name in VECTOR]
+    with torch.no_grad():
+        strikes = siam.decode(torch.from_numpy(events.params[:, places]).to(next(siam.parameters()).device))
+        onset_s, gain_db = torch.from_numpy(events.onset_s), torch.from_numpy(events.column("gain_db"))
+        noisy = give_noise(strikes, onset_s, gain_db, torch.from_numpy(1 + pan**2), cells)
+        vectors = siam.encode(noisy).float().cpu().numpy()
+    params = events.params.copy()
+    params[:, places] = np.clip(vectors, -MAX_VECTOR, MAX_VECTOR)
+    return replace(events, params=params)
 
 
 def fit_settings(settings: DecomposeSettings) -> FitSettings:

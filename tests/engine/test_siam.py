@@ -16,9 +16,11 @@ from sparsecli.engine.rendering import render
 from sparsecli.engine.settings import RenderSettings
 from sparsecli.engine.siam import SiamLimits, apart, atoms_of, find_events, pick_atoms
 from sparsecli.engine.siam_bands import Peaks, bands_of, find_peaks
+from sparsecli.engine.siam_noise import give_noise
 from sparsecli.engine.siam_scenes import atoms_from
 from sparsecli.engine.siam_tones import give_tones
 from sparsecli.engine.siam_waves import shares_of, sharpen
+from sparsecli.engine.texture import make_cells
 from sparsecli.models.siam import Siam, SiamShape, Strikes
 
 RATE = 22_050
@@ -219,3 +221,25 @@ def test_noise_is_an_atom_of_its_own(model: Siam):
     assert rows.columns["noise_level_db"].tolist() == pytest.approx([-200, -60, -200])  # 40 dB under the gain
     assert rows.columns["level1_db"].tolist() == pytest.approx([-20, -200, -30])
     assert rows.columns["decay_s"].tolist() == pytest.approx([1.2, 0.4, 1.2])
+
+
+def test_noise_that_nothing_explains_becomes_an_events(model: Siam):
+    _, sound = scene([0.5], CHORD[:1])
+    draw = np.random.default_rng(1)
+    burst = np.zeros(len(sound), np.float32)
+    elapsed_s = np.arange(int(0.2 * RATE)) / RATE
+    struck = int(0.5 * RATE)
+    burst[struck : struck + len(elapsed_s)] = 0.2 * np.exp(-elapsed_s / 0.03) * draw.standard_normal(len(elapsed_s))
+    whole = (sound.numpy() + burst)[None]
+    coherent = torch.from_numpy(whole - burst[None])
+    cells = make_cells(torch.from_numpy(whole), coherent, torch.full((1, 2, 24), -120.0), RATE)
+    before = cells.model.clone()
+    bare = strikes(CHORD[:1])
+    onset_s, gain_db, aside = torch.tensor([0.5]), torch.tensor([-12.0]), torch.ones(1)
+    noisy = give_noise(bare, onset_s, gain_db, aside, cells)
+    # White noise of 0.2, of which a burst's band has a fifth to a third: 5 to 7 dB less.
+    assert float(noisy.noise_level_db + gain_db) == pytest.approx(20 * math.log10(0.2) - 6, abs=4)
+    assert bool((cells.model >= before).all())
+    assert float(cells.model.sum()) > float(before.sum())
+    quiet = make_cells(coherent, coherent, torch.full((1, 2, 24), -120.0), RATE)
+    assert float(give_noise(bare, onset_s, gain_db, aside, quiet).noise_level_db) == -200
