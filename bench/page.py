@@ -79,7 +79,7 @@ def rest_by_count(
     for step in np.diff([0, *counts]):
         rows = (np.zeros((step, 3), np.int64), np.zeros((step, 1)), np.zeros(step))
         take_atoms(stretch, math.inf, 0.0, 0.0, *rows)
-        found.append(stretch.sound[0, pad : pad + length].astype(np.float32))
+        found.append(stretch.sound[0, stretch.origin : stretch.origin + length].astype(np.float32))
     return found
 
 

@@ -132,9 +132,9 @@ class Stretch:
             origin: the sample of the sound at which the recording begins.
             first, end: samples of the recording at which atoms begin.
         """
-        self.banks, self.origin, self.first, self.end = banks, origin, first, end
-        kind = banks[0].atoms.dtype
-        self.sound = sound.astype(kind)
+        self.banks, self.origin, self.first, self.end = banks, -first, first, end
+        kind, longest = banks[0].atoms.dtype, max(bank.length for bank in banks)
+        self.sound = sound[:, origin + first : origin + end + longest].astype(kind)  # a copy
         self.moments = []
         for bank in banks:
             begin, stop = -(-first // bank.step), -(-end // bank.step)
