@@ -193,6 +193,7 @@ def main() -> None:
         table(["numbers", "Gabor A", "learned", "gain"], by_numbers),
         "## Cost of an atom against length",
         table(["length", "us an atom"], costs),
+        options="--midi DIR --soundfont FILE",
     )
 
 

@@ -90,10 +90,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(lines)
 
 
-def write_page(script: str, arguments: argparse.Namespace, title: str, *parts: str) -> None:
+def write_page(
+    script: str, arguments: argparse.Namespace, title: str, *parts: str, options: str = "--clips DIR"
+) -> None:
     """Write a script's page: title, machine, how it was made, and its parts."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("sparsecli", "torch", "numpy"))
-    made = f"Made by `python bench/{Path(script).name} --clips DIR` on {date.today().isoformat()}."
+    made = f"Made by `python bench/{Path(script).name} {options}` on {date.today().isoformat()}."
     where = f"{_processor()}, {os.cpu_count()} cores, no GPU used; Python {platform.python_version()}, {versions}."
     page = arguments.page or Path(script).with_suffix(".md")
     page.write_text("\n\n".join([f"# {title}", made, where, *parts]) + "\n", encoding="utf-8")
