@@ -23,11 +23,16 @@ from sparsecli.core.manifest import Model
 from sparsecli.core.quantities import DERIVED, SPELLING, UNITS
 from sparsecli.engine.dictionaries import FAMILIES
 from sparsecli.engine.settings import DecomposeSettings, FitSettings, RenderOptions
+from sparsecli.engine.training_settings import SiamTrainSettings
 from sparsecli.synth import air, noise
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS: dict[str, Any] = {
+    name if inner is None else f"{name} {inner}": command if inner is None else command.commands[inner]
+    for name, command in typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
+    for inner in getattr(command, "commands", [None])  # those of a group are called by two words
+}
 _PLACE = re.compile(r"(<!-- table: ([a-z -]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -188,6 +193,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "fit settings": lambda: settings(FitSettings),
     "decompose settings": lambda: settings(DecomposeSettings),
     "render settings": lambda: settings(RenderOptions),
+    "train siam settings": lambda: settings(SiamTrainSettings),
     "fetch settings": lambda: settings(FetchSettings),
     "manifest": manifest,
     **{f"{name} synopsis": lambda name=name: synopsis(name) for name in COMMANDS},  # type: ignore[misc]

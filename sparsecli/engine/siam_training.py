@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -156,12 +157,19 @@ def _truth_of(peaks: Peaks, centre: Tensor, atoms: Atoms) -> tuple[Tensor, Tenso
     return torch.where(made[:, None], truth, 0.0).float(), made.float()
 
 
-def loss_of(model: Siam, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+def loss_of(
+    model: Siam, batch: Batch, mean: Callable[[Mapping[str, float]], Mapping[str, float]] = dict
+) -> tuple[Tensor, dict[str, float]]:
     """What is to be made small, and figures to watch.
 
     Three parts: how much of the sound around a peak the answer leaves when its amplitude is solved (where the truth
     is known, how much of the true tone), whether a peak is an event, and how far the vectors of strikes are from
     normal random numbers.
+
+    Args:
+        model: that answers.
+        batch: what it is asked.
+        mean: of counts over all processes that learn together; each is that of what a part of the loss is a mean over.
 
     Returns:
         The loss, and `missed_db` (energy of true tones that answers leave), `explained` (of the energy at peaks),
@@ -186,7 +194,12 @@ def loss_of(model: Siam, batch: Batch) -> tuple[Tensor, dict[str, float]]:
     if len(batch.strikes):
         vectors, volume = model.voice(batch.strikes)
         nats = (0.5 * vectors.square().sum(1) - volume).mean() / VECTOR + 0.5 * math.log(2 * math.pi)
-    loss = explained + missed + event + nats
+    # The mean over processes of means, each times its count over the mean count, is the mean over all that they hold.
+    parts = {"explained": explained, "missed": missed, "event": event, "nats": nats}
+    counts = {"explained": len(shares), "missed": int(known.sum()), "event": int(judged.sum())}
+    counts = {**counts, "nats": len(batch.strikes)}
+    means = mean(counts)
+    loss = sum((parts[name] * (counts[name] / max(means[name], 1e-9)) for name in parts), zero)
     with torch.no_grad():
         left = float((1 - overlap_of(said[known, :4], batch.truth[known])).mean()) if bool(known.any()) else 1.0
     figures = {
