@@ -17,8 +17,13 @@ from ..core.columns import (
     AIR_BANDS,
     MAX_LEVEL_DB,
     MAX_VECTOR,
+    MODES_PER_ATOM,
+    NUMBERS_OF_BAND,
+    NUMBERS_OF_BURST,
+    NUMBERS_OF_MODE,
     NUMBERS_OF_PAN,
     NUMBERS_OF_PLACE,
+    NUMBERS_OF_STRIKE,
     SILENT_DB,
     STEREO,
     STRETCH_S,
@@ -86,7 +91,7 @@ def most_events(settings: DecomposeSettings, duration_s: float, channels: int) -
     stretches = duration_s / STRETCH_S
     most = math.inf if settings.density is None else max(1, round(settings.density * stretches))
     if settings.budget is not None:
-        each = NUMBERS_OF_PLACE + len(VECTOR) + NUMBERS_OF_PAN * (channels == STEREO)
+        each = numbers_of_event(settings, channels)
         air = fitting.air_numbers(duration_s, channels)
         numbers = round(settings.budget * stretches)
         if numbers < air + each:
@@ -96,6 +101,18 @@ def most_events(settings: DecomposeSettings, duration_s: float, channels: int) -
             )
         most = min(most, (numbers - air) // each)
     return int(most)
+
+
+def numbers_of_event(settings: DecomposeSettings, channels: int) -> int:
+    """Numbers that an event takes at most: its vector, or an atom of four modes and one of noise.
+
+    The fit keeps its budget by itself.
+    """
+    place = NUMBERS_OF_PAN * (channels == STEREO)
+    if settings.gives_atoms and not settings.refine:
+        modes = MODES_PER_ATOM * NUMBERS_OF_MODE
+        return 2 * (NUMBERS_OF_STRIKE + place) + modes + NUMBERS_OF_BURST + NUMBERS_OF_BAND
+    return NUMBERS_OF_PLACE + len(VECTOR) + place
 
 
 def to_events(found: Found, header: Header) -> Events:
@@ -152,8 +169,8 @@ def with_noise(events: Events, siam: Siam, source: NDArray[np.float32]) -> Event
 
 
 def fit_settings(settings: DecomposeSettings) -> FitSettings:
-    """Those of a fit with the same limits."""
-    return FitSettings(settings.atoms, settings.snr_db, settings.budget, settings.seconds, device=settings.device)
+    """Those of a fit with the same limits; its time is watched from outside."""
+    return FitSettings(settings.atoms, settings.snr_db, settings.budget, device=settings.device)
 
 
 def notices(audio: Audio, trained: Trained) -> list[str]:

@@ -131,6 +131,8 @@ def test_more_in_longer_recordings():
     # 15 frames of air of 24 numbers: what is left of 10240 pays for vectors of 18, or 19 with a place
     assert most_events(DecomposeSettings(budget=1024), 10 * 32768 / 22050, 1) == (10240 - 15 * 24) // 18
     assert most_events(DecomposeSettings(budget=1024), 10 * 32768 / 22050, 2) == (10240 - 2 * 15 * 24) // 19
+    # as atoms, 15 of four modes and 5 of noise
+    assert most_events(DecomposeSettings(budget=1024, form="atoms"), 10 * 32768 / 22050, 1) == (10240 - 15 * 24) // 20
     assert most_events(DecomposeSettings(budget=1024, atoms=5), 32768 / 22050, 1) == 5
     with pytest.raises(SparseError, match="--budget 41: pays for no event beside the air; give 42 or more"):
         most_events(DecomposeSettings(budget=41), 32768 / 22050, 1)
