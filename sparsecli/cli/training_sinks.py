@@ -37,24 +37,24 @@ def watched_training(place: Place | None, about: dict[str, Any], console: Consol
 @contextlib.contextmanager
 def tensorboard(folder: Path, step: int, processes: Processes) -> Iterator[Sink]:
     """Writes lines as logs of TensorBoard, where that is installed. What was logged after `step` before is void."""
-    writer = None
+    logs = None
     if processes.is_first:
-        with contextlib.suppress(ImportError):
-            from torch.utils.tensorboard import SummaryWriter
+        from sparsecli.io.run_folder import LOGS
+        from sparsecli.io.tensorboard_logs import TensorBoardLogs
 
-            from sparsecli.io.run_folder import LOGS
+        with contextlib.suppress(ImportError, OSError):  # a full disk is said by the checkpoint
+            logs = TensorBoardLogs(folder / LOGS, step)
+    try:
+        yield lambda share, entry: logs.add(entry["step"], figures_of(entry)) if logs else None
+    finally:
+        if logs:
+            logs.close()
 
-            writer = SummaryWriter(str(folder / LOGS), purge_step=step + 1)
 
-    def tell(share: float, entry: dict[str, Any]) -> None:
-        if writer is None:
-            return
-        with contextlib.suppress(OSError):  # a full disk is said by the checkpoint
-            for name, value in entry.items():
-                if name != "step" and math.isfinite(value):
-                    writer.add_scalar(name, value, entry["step"])
+def figures_of(entry: dict[str, Any]) -> dict[str, float]:
+    """What a line of the history tells beside its step.
 
-    yield tell
-    if writer is not None:
-        with contextlib.suppress(OSError):
-            writer.close()
+    >>> figures_of({"step": 3, "loss": 0.5, "gradient": float("nan")})
+    {'loss': 0.5}
+    """
+    return {name: value for name, value in entry.items() if name != "step" and math.isfinite(value)}
