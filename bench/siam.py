@@ -1,10 +1,9 @@
 """How close the Sparse Interpretable Audio Model comes, before and after refining rounds, and what its parts add.
 
-    python bench/siam.py --clips DIR [--model FILE] [--notes DIR]
+    python bench/siam.py --clips DIR [--model FILE]
 
-Three tables: clip by clip at 1024 numbers for 1.486 s beside `fit`; what looking, learning and sharpening add; and the
-time for ten seconds. With --notes, a folder of recordings with tables of their notes (see `bench/notes.py`), a fourth
-tells how many of the notes the events find.
+Clip by clip at 1024 numbers for 1.486 s beside `fit`; what looking, learning and sharpening add; and the time for ten
+seconds.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 from page import loudest_clip, make_parser, recordings, table, write_page
-from transcription import Notes, read_notes, score_notes
 
 from sparsecli.core.audio import Audio
 from sparsecli.core.events import Events
@@ -24,7 +22,6 @@ from sparsecli.dsp.quality import measure_quality
 from sparsecli.engine import siam_bands
 from sparsecli.engine.decomposing import decompose
 from sparsecli.engine.fitting import fit
-from sparsecli.engine.notes import group_notes, note_table
 from sparsecli.engine.rendering import render
 from sparsecli.engine.settings import DecomposeSettings, FitSettings, RenderSettings
 from sparsecli.io.audio import read_audio
@@ -82,11 +79,11 @@ def sharpening(steps: int) -> Iterator[None]:
 
 
 def ablation(clips: dict[str, Audio], trained: Trained) -> list[list[str]]:
-    """SNR with chance weights and with learned ones, with and without sharpening."""
+    """SNR with chance weights and with learned ones, with and without sharpening; the last is in the other table."""
     untrained = Trained(Siam(trained.siam.shape).eval().requires_grad_(False), "chance", "")
     rows = []
     for name, model in (("peaks with one shape (chance weights)", untrained), ("the trained eye", trained)):
-        for steps in (0, siam_bands.STEPS):
+        for steps in (0, siam_bands.STEPS) if model is untrained else (0,):
             with sharpening(steps):
                 found = [decompose(clip, DecomposeSettings(budget=BUDGET), trained=model) for clip in clips.values()]
             snr_db = np.array([result.events.header.quality.get("snr_db", 0.0) for result in found])
@@ -95,20 +92,6 @@ def ablation(clips: dict[str, Audio], trained: Trained) -> list[list[str]]:
             rows.append([f"{name}, {steps} steps", *(f"{value:.2f}" for value in means)])
             print(*rows[-1], flush=True)
     return rows
-
-
-def notes_found(path: Path, trained: Trained, longest_s: float) -> list[str]:
-    """How many true notes of a piece the events find, and their onsets alone."""
-    audio = read_audio(str(path), 0.0, longest_s)
-    true = read_notes(path.with_suffix(".notes.csv"), audio.duration_s)
-    cells = [path.stem, str(len(true))]
-    for rounds in (0, 3):
-        events = decompose(audio, DecomposeSettings(form="atoms", refine=rounds), trained=trained).events
-        found: Notes = np.array([(note.onset_s, note.midi) for note in note_table(group_notes(events))], np.float64)
-        scores = [score_notes(true, found.reshape(-1, 2), pitch) for pitch in (True, False)]
-        cells += [str(len(found)), *(f"{score.f1:.2f}" for score in scores)]
-    print(*cells, flush=True)
-    return cells
 
 
 def ten_seconds(folder: Path, trained: Trained) -> str:
@@ -127,7 +110,6 @@ def main() -> None:
     """Measure every clip and write the page."""
     parser = make_parser(__doc__)
     parser.add_argument("--model", help="a model; default: that of the package")
-    parser.add_argument("--notes", type=Path, help="folder of recordings with tables of notes")
     arguments = parser.parse_args()
     trained = open_model(arguments.model)
     clips = {path.stem: loudest_clip(path) for path in recordings(arguments.clips)}
@@ -156,15 +138,6 @@ def main() -> None:
         "steps in the bands of the peaks.",
         table(("", "all clips", "four clips"), ablation(clips, trained)),
     ]
-    if arguments.notes:
-        paths = [path for path in recordings(arguments.notes) if path.with_suffix(".notes.csv").exists()]
-        head = ("piece", "notes", "found", "F1", "onset F1", "found 3", "F1 3", "onset F1 3")
-        parts += [
-            "## Notes",
-            "A note is right within 50 ms and 50 cents of a true one, each once; onset F1 leaves the pitch aside. "
-            "Events as atoms, grouped as `--notes` does, without refining and after three rounds.",
-            table(head, [notes_found(path, trained, arguments.longest) for path in paths]),
-        ]
     write_page(__file__, arguments, f"Events by SIAM in {BUDGET} numbers for 1.486 s", *parts)
 
 

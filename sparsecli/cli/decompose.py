@@ -101,8 +101,9 @@ def decompose_command(
 ) -> None:
     """Decompose recordings into events without fitting: what a trained model sees in them, in one pass.
 
-    --method pursuit chooses windowed waves from a dictionary instead (docs/pursuit.md). In two channels each event has
-    its place; more channels are folded to mono.
+    --method pursuit chooses windowed waves from a dictionary instead (docs/pursuit.md).
+
+    In two channels each event has its place; more channels are folded to mono.
 
     Without -o, song.wav becomes song.npz in the current folder.
     """

@@ -169,8 +169,8 @@ def with_noise(events: Events, siam: Siam, source: NDArray[np.float32]) -> Event
 
 
 def fit_settings(settings: DecomposeSettings) -> FitSettings:
-    """Those of a fit with the same limits."""
-    return FitSettings(settings.atoms, settings.snr_db, settings.budget, settings.seconds, device=settings.device)
+    """Those of a fit with the same limits; its time is watched from outside."""
+    return FitSettings(settings.atoms, settings.snr_db, settings.budget, device=settings.device)
 
 
 def notices(audio: Audio, trained: Trained) -> list[str]:

@@ -28,6 +28,7 @@ from ..core.columns import (
     PI,
     SILENT_DB,
 )
+from ..dsp.parallel import side_by_side
 from ..dsp.resample import resample
 from ..models.siam import Siam, Strikes
 from ..synth.modes import envelope_peak
@@ -39,14 +40,15 @@ from .siam_bands import Peaks, ask, find_peaks, join_peaks
 from .siam_tones import give_tones
 
 LOWEST_HZ = 20.0
-LOOKS = 10  # in which the events are taken at most, each about as many
+LOOKS = 8  # in which the events are taken at most, each about as many
 PEAKS_PER_PICK = 3  # of each scale, for each event that a look may take
 LEAST_PEAKS = 64
+UNLIKELY = 0.02  # of a peak that the model takes for the beginning of an event: it ends where all are less
 RIVALS = 3  # events that are compared with all their tones, for each that a look may take
 ASKED_AGAIN = 6  # of all scales, for each event: those that are made exact
 WEAKEST = 0.1  # of the best gain of a look: what is weaker waits, since it may be a side lobe
 STEPS = 1  # of conjugate gradients over the amplitudes of what a look takes
-FILLS = 3  # times that slots which were left empty are offered new tones in the end
+FILLS = 2  # times that slots which were left empty are offered new tones in the end
 LAST_STEPS = 4  # over all amplitudes in the end
 FAINT = 1e-12  # of the recording's energy: rounding, not sound
 MIN_SAMPLES = 64
@@ -170,12 +172,15 @@ def look(model: Siam, residual: Tensor, most: int, energy: float) -> Atoms:
     rate = model.shape.sample_rate
     low, high = band_of(model)
     count = max(LEAST_PEAKS, PEAKS_PER_PICK * most)
-    peaks = join_peaks([find_peaks(residual, scale, low, high, count) for scale in model.shape.scales])
+    found = side_by_side(lambda scale: find_peaks(residual, scale, low, high, count), model.shape.scales)
+    peaks = join_peaks(found)
     peaks, said, gain = ask(model, residual, peaks, max(LEAST_PEAKS, ASKED_AGAIN * most))
     shapes = shapes_of(peaks, said, rate, len(residual), high)
-    offered = shapes.columns(apart(shapes, gain[:, None], RIVALS * most, FAINT * energy)[0])
-    events, gains = give_tones(residual, offered, low, high)
-    rows, free = apart(events, gains, most, FAINT * energy)
+    likely = torch.sigmoid(said[:, 4])
+    likely = torch.where(likely > UNLIKELY, likely, 0.0)
+    offered, _ = apart(shapes, (gain * likely)[:, None], RIVALS * most, FAINT * energy)
+    events, gains = give_tones(residual, shapes.columns(offered), low, high)
+    rows, free = apart(events, gains * likely[offered, None], most, FAINT * energy)
     return events.columns(rows).without(~free[None])
 
 

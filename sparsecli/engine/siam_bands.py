@@ -13,11 +13,12 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from ..dsp.parallel import side_by_side
 from ..models.siam import LOOKS_AT, Siam
 from .siam_waves import BEFORE, BLOCKS, STEPS, shares_of, sharpen
 
 HOP = 4  # windows begin L / 4 apart
-AT_ONCE = 1024  # bands that the eye looks at together
+AT_ONCE = 256  # bands that the eye looks at together: few enough to share among cores
 CHUNK = 1 << 22  # numbers of spectra and bands that are worked together: some tens of MB
 
 
@@ -153,13 +154,26 @@ def ask(model: Siam, sound: Tensor, peaks: Peaks, most: int) -> tuple[Peaks, Ten
         The peaks, what the eye says of them, sharpened, float32 `[K, 5]`, and the energy that this explains `[K]`.
     """
     parts = [peaks.at(torch.nonzero(peaks.scale == scale)[:, 0]) for scale in model.shape.scales]
-    bands = [bands_of(sound, part)[0] for part in parts]
-    peaks, band = join_peaks(parts), torch.cat(bands)
-    extra = extra_of(peaks)
-    rows = torch.split(torch.arange(len(band), device=band.device), AT_ONCE)
-    said = torch.cat([model.eye(band[part], extra[part]).float() for part in rows])
+    pieces = [part.at(rows) for part in parts for rows in _split(len(part.scale))]
+    answers = side_by_side(lambda piece: _ask(model, sound, piece), pieces)
+    peaks, band = join_peaks(pieces), torch.cat([band for band, _ in answers])
+    said = torch.cat([answer for _, answer in answers])
     gain = shares_of(band, said) * peaks.gain
     best = torch.argsort(gain, descending=True, stable=True)[:most]
-    peaks, said = peaks.at(best), said[best]
-    sharper, share = sharpen(band[best], said[:, :4], STEPS)
-    return peaks, torch.cat([sharper, said[:, 4:]], dim=1), share * peaks.gain
+    peaks, said, band = peaks.at(best), said[best], band[best]
+    sharper = side_by_side(lambda rows: sharpen(band[rows], said[rows, :4], STEPS), _split(len(best)))
+    share = torch.cat([share for _, share in sharper])
+    said = torch.cat([torch.cat([answer for answer, _ in sharper]), said[:, 4:]], dim=1)
+    return peaks, said, share * peaks.gain
+
+
+def _split(count: int) -> list[slice]:
+    """Parts of so many rows that are worked side by side; one at least."""
+    return [slice(begin, begin + AT_ONCE) for begin in range(0, max(count, 1), AT_ONCE)]
+
+
+def _ask(model: Siam, sound: Tensor, peaks: Peaks) -> tuple[Tensor, Tensor]:
+    """The bands of peaks of one scale, and what the eye says of them."""
+    with torch.no_grad():  # which holds for one thread alone
+        bands, _ = bands_of(sound, peaks)
+        return bands, model.eye(bands, extra_of(peaks)).float()

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from ..core.columns import MODES_PER_ATOM
+from ..dsp.parallel import side_by_side
 from .modal import Atoms
 
 DECAY_TIMES = 3.5  # of the window; what is left then has a thousandth of the energy
 LONGEST = 1 << 16  # samples of a window
-AT_ONCE = 1 << 22  # numbers of spectra that are worked together
+AT_ONCE = 1 << 20  # numbers of spectra that are worked together
 
 
 def give_tones(residual: Tensor, atoms: Atoms, low: float, high: float) -> tuple[Atoms, Tensor]:
@@ -40,10 +41,18 @@ def give_tones(residual: Tensor, atoms: Atoms, low: float, high: float) -> tuple
     lengths = torch.minimum(lengths, len(residual) - atoms.onset[0]).clamp(min=64.0)
     sizes = torch.pow(2.0, torch.ceil(torch.log2(lengths)) + 1).long()  # twice the window: finer bins
     omega = atoms.omega.clone()
-    for size in torch.unique(sizes).tolist():
-        rows = torch.nonzero(sizes == size)[:, 0]
-        for part in torch.split(rows, max(1, AT_ONCE // size)):
-            omega[0, part], gains[part] = _tones_of(residual, atoms.columns(part), lengths[part], size, low, high)
+    parts = [
+        (size, part)
+        for size in torch.unique(sizes).tolist()
+        for part in torch.split(torch.nonzero(sizes == size)[:, 0], max(1, AT_ONCE // size))
+    ]
+
+    def found(one: tuple[int, Tensor]) -> tuple[Tensor, Tensor]:
+        size, part = one
+        return _tones_of(residual, atoms.columns(part), lengths[part], size, low, high)
+
+    for (_, part), (freqs, energies) in zip(parts, side_by_side(found, parts), strict=True):
+        omega[0, part], gains[part] = freqs, energies
     return replace(atoms, omega=omega, used=torch.ones_like(atoms.used)), gains
 
 
