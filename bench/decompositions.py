@@ -1,6 +1,8 @@
 """SNR against numbers spent: pursuit over fixed dictionaries and the fit, on the loudest 1.486 s of each recording.
 
-python bench/decompositions.py --clips DIR
+python bench/decompositions.py --clips DIR [--learned FILE]
+
+`--learned` is a dictionary of 22 050 Hz that `sparse train dictionary` wrote; bench/learned.py makes one.
 """
 
 from __future__ import annotations
@@ -10,13 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from page import loudest_clip, parse_arguments, recordings, table, write_page
+from page import loudest_clip, make_parser, recordings, rest_by_count, table, write_page
 
 from sparsecli.core.audio import Audio
 from sparsecli.core.events import Events
+from sparsecli.dsp.quality import log_mel_db, snr_db
 from sparsecli.engine.decomposing import decompose
 from sparsecli.engine.fitting import fit
 from sparsecli.engine.settings import DecomposeSettings, FitSettings, Variant
+from sparsecli.io.dictionary_file import load_dictionary
 
 BUDGETS = (256, 512, 1024, 2048)
 SNR_CAP_DB = 40.0  # so that one easy clip does not steer the mean
@@ -29,7 +33,9 @@ def pursue(dictionary: str, variant: Variant = "plain", overlap: int = 4) -> Cal
     def found(clip: Audio, budget: int) -> Events:
         atoms, best = budget // 5, None
         for _ in range(TRIALS):
-            settings = DecomposeSettings(dictionary=dictionary, variant=variant, atoms=max(1, atoms), overlap=overlap)
+            settings = DecomposeSettings(
+                method="pursuit", dictionary=dictionary, variant=variant, atoms=max(1, atoms), overlap=overlap
+            )
             events = decompose(clip, settings).events
             if events.numbers <= budget and (best is None or len(events) > len(best)):
                 best = events
@@ -71,9 +77,24 @@ def measure(clips: dict[str, Audio], method: Callable[[Audio, int], Events], bud
     return rows
 
 
+def learned_row(path: str, clips: dict[str, Audio]) -> list[str]:
+    """The row of a learned dictionary, of which an atom costs three numbers."""
+    dictionary, counts = load_dictionary(path), [budget // 3 for budget in BUDGETS]
+    snr, log_mel = [], []
+    for clip in clips.values():
+        (samples,) = clip.samples
+        sounds = [samples - rest for rest in rest_by_count(dictionary, samples, counts)]
+        snr.append([min(snr_db(samples, sound), SNR_CAP_DB) for sound in sounds])
+        log_mel.append(log_mel_db(samples, sounds[BUDGETS.index(1024)], clip.sample_rate))
+    means = np.mean(snr, axis=0)
+    return ["learned, of string quartets", *(f"{mean:.2f}" for mean in means), f"{np.mean(log_mel):.1f}"]
+
+
 def main() -> None:
     """Measure every method at every budget and write the page."""
-    arguments = parse_arguments(__doc__)
+    parser = make_parser(__doc__)
+    parser.add_argument("--learned", help="a learned dictionary")
+    arguments = parser.parse_args()
     clips = {path.stem: loudest_clip(Path(path)) for path in recordings(arguments.clips)}
     means: list[list[str]] = []
     columns: dict[str, list[float]] = {}
@@ -87,6 +108,8 @@ def main() -> None:
                 log_mel = f"{rows[:, 2].mean():.1f}"
         means.append([*cells, log_mel])
         print(*means[-1], flush=True)
+    if arguments.learned:
+        means.append(learned_row(arguments.learned, clips))
     shown = ["fit", "gabor", "gabor, cyclic", "damped", "gabor+damped", "gabor+damped, cyclic"]
     per_clip = [[clip, *(f"{columns[name][row]:.2f}" for name in shown)] for row, clip in enumerate(clips)]
     write_page(
@@ -97,7 +120,7 @@ def main() -> None:
         "costs five numbers (onset, duration, frequency, level, phase), another shape and a glide one more each; `fit` "
         "has the same budget, of which the air takes 24 or 48 numbers that do nothing for the SNR. Windows are the "
         f"default ones, 256 to 8192 samples. Means over {len(clips)} clips, each capped at {SNR_CAP_DB:.0f} dB, in dB; "
-        "the log-mel distance is of the modes or atoms alone, at 1024 numbers.",
+        "the log-mel distance is of the modes or atoms alone, at 1024 numbers. A learned atom costs three numbers.",
         table(["", *(f"{budget} numbers" for budget in BUDGETS), "log-mel dB"], means),
         "## Clip by clip, at 1024 numbers",
         table(["clip", *shown], per_clip),

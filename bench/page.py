@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import math
 import os
 import platform
 import subprocess
@@ -12,9 +13,12 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparsecli.core.audio import Audio
+from sparsecli.core.learned import LearnedDictionary
 from sparsecli.dsp.resample import resample
+from sparsecli.engine.waveforms import Stretch, build_banks, take_atoms
 from sparsecli.io.audio import read_audio
 
 HERE = Path(__file__).parent
@@ -58,6 +62,27 @@ def loudest_clip(path: Path) -> Audio:
     return Audio(clip[None].astype(np.float32), CLIP_RATE, path.name)
 
 
+def rest_by_count(
+    dictionary: LearnedDictionary, samples: NDArray[np.float32], counts: Sequence[int]
+) -> list[NDArray[np.float32]]:
+    """What plain pursuit over learned atoms leaves of a clip with each of some numbers of them, from one run.
+
+    Args:
+        dictionary: of the clip's rate.
+        samples: of the clip, `[samples]`.
+        counts: of atoms, ascending.
+    """
+    pad, length = dictionary.longest, len(samples)
+    padded = np.pad(samples[None], ((0, 0), (pad, pad)))
+    stretch = Stretch(build_banks(dictionary, 1e-4), padded, pad, 1 - pad, length)
+    found = []
+    for step in np.diff([0, *counts]):
+        rows = (np.zeros((step, 3), np.int64), np.zeros((step, 1)), np.zeros(step))
+        take_atoms(stretch, math.inf, 0.0, 0.0, *rows)
+        found.append(stretch.sound[0, stretch.origin : stretch.origin + length].astype(np.float32))
+    return found
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table; numbers to the right."""
     lines = [f"| {' | '.join(head)} |", f"|{'|'.join(['---', *['---:'] * (len(head) - 1)])}|"]
@@ -65,10 +90,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(lines)
 
 
-def write_page(script: str, arguments: argparse.Namespace, title: str, *parts: str) -> None:
+def write_page(
+    script: str, arguments: argparse.Namespace, title: str, *parts: str, options: str = "--clips DIR"
+) -> None:
     """Write a script's page: title, machine, how it was made, and its parts."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("sparsecli", "torch", "numpy"))
-    made = f"Made by `python bench/{Path(script).name} --clips DIR` on {date.today().isoformat()}."
+    made = f"Made by `python bench/{Path(script).name} {options}` on {date.today().isoformat()}."
     where = f"{_processor()}, {os.cpu_count()} cores, no GPU used; Python {platform.python_version()}, {versions}."
     page = arguments.page or Path(script).with_suffix(".md")
     page.write_text("\n\n".join([f"# {title}", made, where, *parts]) + "\n", encoding="utf-8")

@@ -48,7 +48,7 @@ def decompose_alone(samples: np.ndarray, **settings: Any) -> dict[str, float]:
     from sparsecli.engine import decomposing, matching
     from sparsecli.engine.settings import DecomposeSettings
 
-    chosen = DecomposeSettings(**settings)
+    chosen = DecomposeSettings(method="pursuit", **settings)
     cpu = time.process_time()
     decomposing.decompose(Audio(samples[None, :CLIP_RATE], CLIP_RATE), chosen)  # loads what is compiled
     start_s = time.process_time() - cpu

@@ -22,12 +22,18 @@ from sparsecli.core.fetch_settings import FetchSettings
 from sparsecli.core.manifest import Model
 from sparsecli.core.quantities import DERIVED, SPELLING, UNITS
 from sparsecli.engine.dictionaries import FAMILIES
+from sparsecli.engine.learning_settings import DictionarySettings
 from sparsecli.engine.settings import DecomposeSettings, FitSettings, RenderOptions
+from sparsecli.engine.training_settings import SiamTrainSettings
 from sparsecli.synth import air, noise
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS: dict[str, Any] = {
+    name if inner is None else f"{name} {inner}": command if inner is None else command.commands[inner]
+    for name, command in typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
+    for inner in getattr(command, "commands", [None])  # those of a group are called by two words
+}
 _PLACE = re.compile(r"(<!-- table: ([a-z -]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -106,6 +112,15 @@ def gabor_right() -> str:
     return _rows_of(table.GABOR_RIGHT)
 
 
+def siam() -> str:
+    """The numbers of an event that a model decodes."""
+    first, last = (c for c in table.SIAM_COLUMNS if c.name in (table.VECTOR[0], table.VECTOR[-1]))
+    whole = dataclasses.replace(
+        first, name=f"{first.name}` .. `{last.name}", meaning=first.meaning.replace("of", "numbers of", 1)
+    )
+    return _rows_of([*(c for c in table.SIAM_COLUMNS if c.name not in table.VECTOR), whole])
+
+
 def dictionaries() -> str:
     """Families of atoms."""
     rows = [[f"`{name}`", ", ".join(map(str, family.windows)), family.told] for name, family in FAMILIES.items()]
@@ -169,6 +184,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "pan": pan,
     "gabor": gabor,
     "gabor right": gabor_right,
+    "siam": siam,
+    "learned": lambda: _rows_of(table.LEARNED_COLUMNS),
+    "learned right": lambda: _rows_of(table.LEARNED_RIGHT),
     "dictionaries": dictionaries,
     "wet": wet,
     "numbers": numbers,
@@ -178,6 +196,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "fit settings": lambda: settings(FitSettings),
     "decompose settings": lambda: settings(DecomposeSettings),
     "render settings": lambda: settings(RenderOptions),
+    "train siam settings": lambda: settings(SiamTrainSettings),
+    "train dictionary settings": lambda: settings(DictionarySettings),
     "fetch settings": lambda: settings(FetchSettings),
     "manifest": manifest,
     **{f"{name} synopsis": lambda name=name: synopsis(name) for name in COMMANDS},  # type: ignore[misc]

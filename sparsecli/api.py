@@ -25,7 +25,7 @@ from .io.audio import read_audio, write_audio
 from .io.events_file import load_events, save_events
 
 if TYPE_CHECKING:  # they bring torch or numba, which whoever only reads events can do without
-    from .engine import decomposing
+    from .engine import decomposing, vectors
     from .engine.fitting import FitResult, Progress
 
 __all__ = [
@@ -71,46 +71,76 @@ def decompose(
     on_progress: Callable[[decomposing.Progress], bool] | None = None,
     **changes: Any,
 ) -> decomposing.DecomposeResult:
-    """Decompose a recording into atoms of a dictionary; more than two channels are folded to mono.
+    """Decompose a recording by a trained model or over a dictionary; more than two channels are folded to mono.
 
     Args:
         recording: an `Audio`, or samples `[samples]` or `[channels, samples]` with full scale at 1.
         sample_rate: of samples, in Hz; an `Audio` knows its own.
         settings: the defaults where not given.
         on_progress: told how far it has come; returning False ends it with what is found so far.
-        **changes: settings by name, over those of `settings`: `decompose(x, 44100, dictionary="damped", snr_db=15.0)`.
+        **changes: settings by name, over those of `settings`: `decompose(x, 44100, atoms=20, form="atoms")`,
+            `decompose(x, 44100, method="pursuit", dictionary="damped", snr_db=15.0)`.
 
     Returns:
-        The events, of kind `gabor`, with the figures reached in `result.events.header.quality`.
+        The events, with the figures reached in `result.events.header.quality`.
 
     Raises:
         ValueError: no sample rate, samples of no such shape or not finite, or a setting out of range.
         TypeError: no such setting.
-        SparseError: all windows are longer than the recording.
+        SparseError: there is no such model, or all windows are longer than the recording.
     """
     from .engine import decomposing
+    from .engine.dictionaries import names_learned
 
-    chosen = replace(settings or DecomposeSettings(), **changes)
-    return decomposing.decompose(as_audio(recording, sample_rate), chosen, on_progress)
+    chosen, trained = replace(settings or DecomposeSettings(), **changes), None
+    if chosen.method == "siam":
+        from .models.finding import open_model
+
+        trained = open_model(chosen.model)
+    elif names_learned(chosen.dictionary):
+        from .engine.learned_events import Learned
+        from .io.dictionaries import find_dictionary
+
+        learned = Learned(*find_dictionary(chosen.dictionary))
+        return learned.decompose(as_audio(recording, sample_rate), chosen, on_progress)
+    return decomposing.decompose(as_audio(recording, sample_rate), chosen, on_progress, trained)
 
 
-def render(events: Events, settings: RenderSettings | None = None, room: Audio | None = None, **changes: Any) -> Audio:
+def render(
+    events: Events,
+    settings: RenderSettings | None = None,
+    room: Audio | None = None,
+    model: str | None = None,
+    **changes: Any,
+) -> Audio:
     """The sound of a set of events; it may exceed full scale.
 
     Args:
         events: of any kind.
         settings: the defaults where not given: the source's sample rate, pitch and tempo.
         room: an impulse response, e.g. `read_audio("church.wav")`; None: dry.
+        model: of events of kind `siam`, or the dictionary of those of kind `learned`: a name or a file; None: wherever
+            it is, in the package or fetched.
         **changes: settings by name, over those of `settings`: `render(events, pitch_shift_semitones=2)`.
 
     Raises:
         ValueError: a setting out of range.
         TypeError: no such setting.
-        SparseError: the room has more than two channels or no sound.
+        SparseError: the room has more than two channels or no sound, or the model is nowhere.
     """
     from .engine import rendering
 
-    return rendering.render(events, replace(settings or RenderSettings(), **changes), room)
+    wanted = replace(settings or RenderSettings(), **changes)
+    if not events.kind.decoded:
+        return rendering.render(events, wanted, room)
+    if not events.kind.has_vectors:
+        from .io.dictionaries import dictionary_of
+
+        return rendering.render(events, wanted, room, dictionary_of(events.header, model))
+    from .engine import vectors
+    from .models import finding
+
+    return rendering.sound_of(vectors.heard(events, finding.model_of(events.header, model).siam, wanted), wanted, room)
 
 
 def select(events: Events, expression: str) -> NDArray[np.bool_]:
@@ -122,12 +152,13 @@ def select(events: Events, expression: str) -> NDArray[np.bool_]:
     return selection.select(events, expression)
 
 
-def edit(events: Events, notes: bool = False, **operations: Any) -> Events:
+def edit(events: Events, notes: bool = False, model: str | None = None, **operations: Any) -> Events:
     """Events after operations, in the order of the keywords.
 
     Args:
         events: what to edit; they are not changed themselves.
         notes: a note of which one event is selected is selected whole.
+        model: of `as_="atoms"`: a name or a file; None: wherever it is, in the package or fetched.
         **operations: those of `sparse edit` by name, with `_` for `-`, and their values; True for those without.
             `where` selects for the operations behind it, and `merge` and its like take events or the path of some:
             `edit(events, where="pitch = C4", pitch_shift=2, gain=-3)`. What qualifies them (`tempo`, `times`, ...)
@@ -141,7 +172,7 @@ def edit(events: Events, notes: bool = False, **operations: Any) -> Events:
         ValueError: a value that an operation cannot have, or that these events cannot take.
         SparseError: a file cannot be read.
     """
-    given = {name.replace("_", "-"): value for name, value in operations.items()}
+    given = {name.rstrip("_").replace("_", "-"): value for name, value in operations.items()}
     at_hand = _Loader()
     qualifiers = {name: given.pop(name) for name in list(given) if name in steps.QUALIFIERS}
     wanted = [_step(name, at_hand.named(value), qualifiers, notes) for name, value in given.items()]
@@ -151,7 +182,15 @@ def edit(events: Events, notes: bool = False, **operations: Any) -> Events:
     done = [step for step in wanted if step.value is not False]
     for step in done:
         steps.check_step(step)
-    return history.edited(events, [replace(s, value=None) if s.value is True else s for s in done], at_hand)
+    plain = [replace(s, value=None) if s.value is True else s for s in done]
+    return history.edited(events, plain, at_hand, decode=lambda asked: _decoded(asked, model))
+
+
+def _decoded(events: Events, model: str | None) -> vectors.Decoded:
+    from .engine import vectors
+    from .models import finding
+
+    return vectors.decode(events, finding.model_of(events.header, model).siam)
 
 
 class _Loader:

@@ -157,3 +157,17 @@ def test_a_room_is_a_recording(result: fitting.FitResult):
     wet = sparsecli.render(result.events, room=room, wet=1.0).samples
     dry = sparsecli.render(result.events).samples[0]
     np.testing.assert_allclose(wet[:, :-2], np.stack([np.r_[0, 0, dry][:-2], np.r_[0, dry][:-1]]), atol=1e-6)
+
+
+def test_events_of_a_model_are_made_played_and_decoded(tmp_path):
+    from .oracle.tiny import struck, write_tiny
+
+    model, sound = str(tmp_path / "tiny.safetensors"), struck(0.3)
+    write_tiny(model)
+    found = sparsecli.decompose(sound, 22050, atoms=20, model=model)
+    assert (found.events.header.kind, found.events.header.model_name) == ("siam", "tiny")
+    heard = sparsecli.render(found.events, model=model).samples
+    atoms = sparsecli.edit(found.events, model=model, as_="atoms", gain=20 * np.log10(2))
+    np.testing.assert_allclose(sparsecli.render(atoms).samples, 2 * heard, atol=1e-4)
+    with pytest.raises(sparsecli.SparseError, match="needs the model tiny, which is not at hand"):
+        sparsecli.render(found.events)

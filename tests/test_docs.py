@@ -37,7 +37,7 @@ WITH_EXAMPLES = [page for page in PAGES if re.search(r"^```(sh|python)$", page.r
 SONG_S = 0.6  # of the example, from its first note on: two notes, which take a second or two to fit
 SONG_RATE = 22050
 EVERYWHERE = {"--help", "--version", "--install-completion", "--show-completion"}
-OF_OTHERS = {"--clips"}  # options of the benches
+OF_OTHERS = {"--clips", "--nproc-per-node", "--logdir"}  # options of the benches, of torchrun and of TensorBoard
 
 
 def load_script(path: Path) -> ModuleType:
@@ -103,19 +103,20 @@ def test_every_table_is_used_and_every_option_is_documented():
     text = "".join(page.read_text() for page in PAGES)
     used = set(re.findall(r"<!-- table: ([a-z -]+) -->", text))
     assert used == set(TABLES.TABLES)
-    assert (
-        set(OPTIONS)
-        == {"fit", "decompose", "render", "edit", "fetch-models", "info", "view", "compare"}
-        <= set(re.findall(r"^### ([\w-]+)$", text, re.MULTILINE))
-    )
+    names = {name.split()[0] for name in OPTIONS}
+    assert names == {"fit", "decompose", "render", "edit", "train", "fetch-models", "info", "view", "compare"}
+    assert names <= set(re.findall(r"^### ([\w-]+)$", text, re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_options_exist(page: Path):
     text = page.read_text()
-    for line in re.findall(r"sparse (?:fit|render|edit|fetch-models|info|view|compare) [^\n`|#]*", text):
+    commands = "|".join(sorted({name.split()[0] for name in OPTIONS}))
+    for line in re.findall(rf"(?:sparse|-m sparsecli) ((?:{commands}) [^\n`|#]*)", text):
         words = shlex.split(line.replace("\\", " ").split(";")[0])
-        unknown = {word for word in words if word.startswith("--")} - OPTIONS[words[1]] - EVERYWHERE
+        named = [" ".join(words[:2]), words[0], f"{words[0]} siam"]  # `train` alone is `train siam`
+        options = next(OPTIONS[name] for name in named if name in OPTIONS)
+        unknown = {word for word in words if word.startswith("--")} - options - EVERYWHERE
         assert not unknown, line
     known = set().union(EVERYWHERE, OF_OTHERS, *OPTIONS.values())
     assert set(re.findall(r"(?<![-\w])--[a-z][a-z-]+", text)) <= known
@@ -125,7 +126,11 @@ def test_options_exist(page: Path):
 def test_the_help_names_every_option(command: str):
     wide = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
     shown = subprocess.run(
-        [sys.executable, "-m", "sparsecli", command, "--help"], check=True, capture_output=True, text=True, env=wide
+        [sys.executable, "-m", "sparsecli", *command.split(), "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=wide,
     ).stdout
     assert all(option in shown for option in OPTIONS[command])
 

@@ -26,6 +26,7 @@ WANTED = [
     *(text for text in EXTRAS["dev"] if not text.startswith("sparsecli[")),  # extras of our own
     *EXTRAS["plot"],
     *EXTRAS["web"],
+    *EXTRAS["train"],
 ]
 
 

@@ -11,7 +11,7 @@ import typer
 from sparsecli import __version__
 from sparsecli.core.errors import SparseError
 
-from . import compare, decompose, edit, fetch_models, fit, info, render, view
+from . import compare, decompose, edit, fetch_models, fit, info, render, train, view
 from .console import Console
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command("fit", no_args_is_help=True)(fit.fit_command)
 app.command("decompose", no_args_is_help=True)(decompose.decompose_command)
+app.add_typer(train.train, name="train")
 app.command("render", no_args_is_help=True)(render.render_command)
 app.command("edit", no_args_is_help=True, cls=edit.OrderedCommand)(edit.edit_command)
 app.command("fetch-models")(fetch_models.fetch_models_command)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import rich.progress
 
 LINES_EVERY_S = 1.0  # of progress where standard error is not a terminal
+REMAINING_OVER_S = 120.0  # the speed that remaining time is told by is a mean over this time
 
 
 def printable(text: str) -> str:
@@ -88,7 +89,7 @@ class Console:
             return contextlib.nullcontext(Progress())
         if not self.stream.isatty():
             return contextlib.nullcontext(_Lines(self, subject, unit or AUDIO))
-        return _bar(subject, unit or AUDIO)
+        return _bar(self, subject, unit or AUDIO)
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,13 @@ class Unit:
         name: behind amounts.
         size: how many of what is counted make one.
         rate: a text from what was counted and the seconds that it took.
+        digits: behind the point.
     """
 
     name: str
     size: float
     rate: Callable[[float, float], str]
+    digits: int = 1
 
 
 class Progress:
@@ -124,8 +127,8 @@ class _Lines(Progress):
         if now < self._next:
             return
         self._next = now + LINES_EVERY_S
-        rate, size = self._unit.rate(done, now - self._started), self._unit.size
-        amounts = f"{done / size:.1f} of {total / size:.1f} {self._unit.name}"
+        rate, size, digits = self._unit.rate(done, now - self._started), self._unit.size, self._unit.digits
+        amounts = f"{done / size:.{digits}f} of {total / size:.{digits}f} {self._unit.name}"
         self._console.say(self._subject, f"{amounts} done ({rate}), {text}")
 
 
@@ -139,7 +142,7 @@ class _Bar(Progress):
 
 
 @contextlib.contextmanager
-def _bar(subject: str, unit: Unit) -> Iterator[Progress]:
+def _bar(console: Console, subject: str, unit: Unit) -> Iterator[Progress]:
     from rich.console import Console as RichConsole
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
@@ -150,8 +153,13 @@ def _bar(subject: str, unit: Unit) -> Iterator[Progress]:
         TextColumn("{task.fields[reached]}", markup=False),
         TimeRemainingColumn(),
     )
-    with RichProgress(*columns, console=RichConsole(stderr=True), transient=True) as bar:
-        yield _Bar(bar, bar.add_task(printable(subject), total=None, reached=""), unit)
+    shown = RichConsole(stderr=True)
+    with RichProgress(*columns, console=shown, transient=True, speed_estimate_period=REMAINING_OVER_S) as bar:
+        own, console.stream = console.stream, sys.stderr  # which is rich's here, and writes above the bar
+        try:
+            yield _Bar(bar, bar.add_task(printable(subject), total=None, reached=""), unit)
+        finally:
+            console.stream = own
 
 
 def speed(audio_s: float, elapsed_s: float) -> str:

@@ -1,4 +1,4 @@
-"""`sparse decompose`: recordings to events, by pursuit over a dictionary."""
+"""`sparse decompose`: recordings to events, by a trained model or by pursuit over a dictionary."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from sparsecli.engine.settings import DEFAULT_WINDOWS, DecomposeSettings
+from sparsecli.core.errors import SparseError
+from sparsecli.engine.settings import DEFAULT_EVENTS, DEFAULT_WINDOWS, OPTIONS_OF, DecomposeSettings
 
 from . import options
 from .console import Console, Progress, plural, print_json, speed, spoken
@@ -23,21 +24,45 @@ if TYPE_CHECKING:
     from sparsecli.core.audio import Audio
     from sparsecli.core.events import Events
     from sparsecli.engine import decomposing
+    from sparsecli.engine.learned_events import Learned
     from sparsecli.io.events_file import EventsFormat
+    from sparsecli.models.finding import Trained
 
 METHODS = options.choices_of(DecomposeSettings, "method")
+FORMS = options.choices_of(DecomposeSettings, "form")
 VARIANTS = options.choices_of(DecomposeSettings, "variant")
 
 setting = partial(options.setting, DecomposeSettings)
 Method = Annotated[str | None, setting("method", "--method", "|".join(METHODS), "How events are found.")]
+Model = Annotated[
+    str | None,
+    setting("model", "--model", "NAME|FILE", "Of siam: one that fetch-models brought, or a file; else the package's."),
+]
+As = Annotated[
+    str | None, setting("form", "--as", "|".join(FORMS), "Of siam: atoms sound the same and need no model any more.")
+]
+Refine = Annotated[int | None, setting("refine", "--refine", "N", "Of siam: N rounds of the fit from there; as atoms.")]
+Budget = Annotated[
+    int | None, setting("budget", "--budget", "NUMBERS", "Of siam: at most so many numbers for each 1.486 s.")
+]
 Dictionary = Annotated[
     str | None,
-    setting("dictionary", "--dictionary", "NAME[:WINDOWS][+...]", "Atoms to choose from, e.g. gabor:512,2048+damped."),
+    setting(
+        "dictionary",
+        "--dictionary",
+        "NAME[:WINDOWS][+...]|FILE",
+        "Of pursuit: atoms to choose from, gabor:512+damped, or learned ones.",
+    ),
 ]
-Variant = Annotated[str | None, setting("variant", "--variant", "|".join(VARIANTS), "Of the pursuit.")]
+Variant = Annotated[str | None, setting("variant", "--variant", "|".join(VARIANTS), "Of pursuit.")]
 Atoms = Annotated[
     int | None,
-    setting("atoms", "--atoms", "N", f"Atoms for each 1.486 s of audio ({DEFAULT_WINDOWS}, or what --snr takes)."),
+    setting(
+        "atoms",
+        "--atoms",
+        "N",
+        f"Events for each 1.486 s ({DEFAULT_EVENTS} or what --budget allows; pursuit {DEFAULT_WINDOWS} or by --snr).",
+    ),
 ]
 Snr = Annotated[float | None, setting("snr_db", "--snr", "DB", "Stop once this SNR is reached.")]
 Seconds = Annotated[float | None, setting("seconds", "--seconds", "S", "Stop after this much time.")]
@@ -50,6 +75,10 @@ def decompose_command(
     inputs: Inputs,
     output: Output = None,
     method: Method = None,
+    model: Model = None,
+    form: As = None,
+    refine: Refine = None,
+    budget: Budget = None,
     dictionary: Dictionary = None,
     variant: Variant = None,
     atoms: Atoms = None,
@@ -59,6 +88,7 @@ def decompose_command(
     duration_s: Duration = None,
     residual: Residual = None,
     notes: Notes = None,
+    device: options.Device = None,
     config: options.Config = None,
     assignments: options.Set = None,
     file_format: Format = None,
@@ -69,18 +99,22 @@ def decompose_command(
     progress: options.ShowProgress = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Decompose recordings into atoms of a dictionary: windowed waves, each with its time, frequency and phase.
+    """Decompose recordings into events without fitting: what a trained model sees in them, in one pass.
 
-    In two channels each has a level and a phase in each; more channels are folded to mono.
+    --method pursuit chooses windowed waves from a dictionary instead (docs/pursuit.md).
 
-    Without -o, song.wav becomes song.npz in the current folder. docs/pursuit.md tells of dictionaries and variants.
+    In two channels each event has its place; more channels are folded to mono.
+
+    Without -o, song.wav becomes song.npz in the current folder.
     """
     console = Console(quiet, progress)
     with usage_errors(console):
         options.check_choice("--method", method, METHODS)
         options.check_choice("--variant", variant, VARIANTS)
+        options.check_choice("--as", form, FORMS)
         options.check_choice("--format", file_format, FORMATS)
         settings = settings_from(context, DecomposeSettings, "decompose", config, assignments)
+        _check_method(context, settings)
         outputs = plan_outputs(inputs, output, f".{file_format or FORMATS[0]}")
         residuals = plan_outputs(inputs, residual, ".residual.wav") if residual else []
         check_outputs(inputs, outputs + residuals)
@@ -96,6 +130,14 @@ def decompose_command(
         for places in zip(inputs, outputs, beside, strict=True)
     ]
     run_each(decompose_one, tasks, console, print_json if as_json else None, jobs, keep_partial)
+
+
+def _check_method(context: typer.Context, settings: DecomposeSettings) -> None:
+    """Raise SparseError for an option of another method, given at its default, which the settings cannot tell."""
+    for method, names in OPTIONS_OF.items():
+        for field, option in names.items():
+            if method != settings.method and context.params.get(field) is not None:
+                raise SparseError(option, f"is of --method {method}", "give that, or leave it out")
 
 
 @dataclass(frozen=True)
@@ -121,36 +163,65 @@ def decompose_one(task: DecomposeTask, console: Console, interrupts: Interrupts)
 
     from .found import record_of
 
+    trained, learned = _model(task.settings), _learned(task.settings)
     audio = read_audio(task.input, *task.excerpt_s)
-    for notice in notices(audio, task.settings):
+    for notice in learned.notices(audio) if learned else notices(audio, task.settings, trained):
         console.say(task.input, notice)
     with console.progress(task.input) as progress:
-        result = decompose(audio, task.settings, _reporting(progress, interrupts))
+        report = _reporting(progress, interrupts)
+        if learned:
+            result = learned.decompose(audio, task.settings, report)
+        else:
+            result = decompose(audio, task.settings, report, trained)
     save_events(task.output, result.events, overwrite=task.overwrite, file_format=task.file_format)
     if task.residual is not None:
-        _write_residual(task.residual, audio, result.events, task.overwrite)
+        _write_residual(task.residual, audio, result.heard, learned, task.overwrite)
     record = record_of(task.input, task.output, result, task.settings.notes)
+    named = trained or learned
+    record |= {"kind": result.events.header.kind, "model": named.name if named else None}
     console.say(task.input, _summary(record))
     return record
 
 
+def _learned(settings: DecomposeSettings) -> Learned | None:
+    """The learned dictionary that is asked for; None where it is one of windows, or none at all."""
+    from sparsecli.engine.dictionaries import names_learned
+    from sparsecli.engine.learned_events import Learned, check_learned
+
+    if not names_learned(settings.dictionary):
+        return None
+    from sparsecli.io.dictionaries import find_dictionary
+
+    check_learned(settings)
+    return Learned(*find_dictionary(settings.dictionary))
+
+
+def _model(settings: DecomposeSettings) -> Trained | None:
+    """The model of the method, if it needs one."""
+    if settings.method != "siam":
+        return None
+    from sparsecli.models.finding import open_model
+
+    return open_model(settings.model)
+
+
 def _reporting(progress: Progress, interrupts: Interrupts) -> Callable[[decomposing.Progress], bool]:
     def report(state: decomposing.Progress) -> bool:
-        progress.update(state.done_s, state.total_s, f"{state.atoms} atoms, SNR {state.snr_db:.1f} dB")
+        progress.update(state.done_s, state.total_s, f"{state.atoms} events, SNR {state.snr_db:.1f} dB")
         return not interrupts.requested
 
     return report
 
 
-def _write_residual(path: str, audio: Audio, events: Events, overwrite: bool) -> None:
+def _write_residual(path: str, audio: Audio, events: Events, learned: Learned | None, overwrite: bool) -> None:
     """The recording minus its rendering, as float samples; `sparse render --residual` adds it again."""
     import numpy as np
 
-    from sparsecli.engine.decomposing import source_of
-    from sparsecli.engine.windows import render_windows
+    from sparsecli.engine.decomposing import sound_of, source_of
     from sparsecli.io.audio import write_audio
 
-    rendered = render_windows(events, audio.samples.shape[1], audio.sample_rate).astype(np.float32)
+    play = learned.sound_of if learned else sound_of
+    rendered = play(events, audio.samples.shape[1]).astype(np.float32)
     residual = replace(audio, samples=source_of(audio) - rendered)  # [channels, samples]
     write_audio(path, residual, bit_depth="float", overwrite=overwrite)
 
@@ -158,7 +229,7 @@ def _write_residual(path: str, audio: Audio, events: Events, overwrite: bool) ->
 def _summary(record: dict[str, Any]) -> str:
     snr, log_mel = (record["quality"].get(name) for name in ("snr_db", "log_mel_db"))
     parts = [
-        f"{record['events']} atoms, {record['numbers']} numbers",
+        f"{record['events']} {'events' if record['kind'] == 'siam' else 'atoms'}, {record['numbers']} numbers",
         "" if record["notes"] is None else plural(record["notes"], "note"),
         f"SNR {snr:.1f} dB" if snr is not None else "no SNR (silence)",
         f"log-mel {log_mel:.1f} dB" if log_mel is not None else "",

@@ -13,7 +13,18 @@ import typer
 from typer.core import TyperCommand
 
 from sparsecli.core.errors import SparseError
-from sparsecli.engine.steps import AUTO, NOTES, OPERATIONS, QUALIFIERS, WHERE, Step, check_step, check_tempo, steps_of
+from sparsecli.engine.steps import (
+    AUTO,
+    NOTES,
+    OPERATIONS,
+    QUALIFIERS,
+    WHERE,
+    Step,
+    check_step,
+    check_tempo,
+    parameter_of,
+    steps_of,
+)
 from sparsecli.io.atomic import STANDARD
 
 from . import options
@@ -25,6 +36,7 @@ from .runner import Record, run_each
 
 if TYPE_CHECKING:
     from sparsecli.core.events import Events
+    from sparsecli.engine.vectors import Decoded
 
 MIDI = "mid"
 FORMATS = ("npz", "json", "csv", MIDI)
@@ -56,6 +68,10 @@ def edit_command(
         str | None, typer.Option("--from-midi", metavar="SCORE", help="Play this MIDI file, with the notes of --voice.")
     ] = None,
     voice: Annotated[str | None, typer.Option("--voice", metavar="EVENTS", help="What --from-midi plays with.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="NAME|FILE", help="Of --as, where it is not found by itself."),
+    ] = None,
     bend: Annotated[bool, typer.Option("--bend", help="In MIDI, pitch bends for what lies between semitones.")] = False,
     whole_notes: Annotated[
         bool, typer.Option("--notes", help="A note of which one event is selected is selected whole.")
@@ -92,13 +108,13 @@ def edit_command(
         if bend and not to_midi:
             raise SparseError("--bend", "only MIDI has bends", "name an output that ends with .mid")
         also_read = [step.value for step in steps if step.name != WHERE and OPERATIONS[step.name].takes_file]
-        check_outputs([*sources, *also_read, *filter(None, [voice])], outputs)
+        check_outputs([*sources, *also_read, *filter(None, [voice, model])], outputs)
         check_extensions(outputs, EXTENSIONS, file_format)
         options.check_json(as_json, outputs)
         if not dry_run:
             make_folder(sources, output)
     tasks = [
-        EditTask(name, place, tuple(steps), undo, dry_run, file_format, overwrite, voice, tempo, bend)
+        EditTask(name, place, tuple(steps), undo, dry_run, file_format, overwrite, voice, tempo, bend, model)
         for name, place in zip(sources, outputs or [""] * len(sources), strict=True)
     ]
     show = print_json if as_json else _print_changes if dry_run else None
@@ -169,7 +185,7 @@ def _with_operations(command: Any) -> Any:
         option = typer.Option(
             f"--{operation.name}", metavar=operation.metavar or None, help=operation.meaning, rich_help_panel=PANEL
         )
-        found[operation.name.replace("-", "_")] = Annotated[kind, option]
+        found[parameter_of(operation.name)] = Annotated[kind, option]
     for entry in QUALIFIERS.values():
         told = f"{entry.meaning} (default {entry.default})" if entry.default is not None else entry.meaning
         option = typer.Option(f"--{entry.name}", metavar=entry.metavar, help=told, rich_help_panel=QUALIFIED)
@@ -212,7 +228,7 @@ def _steps(context: typer.Context, given: dict[str, Any], whole_notes: bool) -> 
         skip = takes_value.get(spelling, False) and not has_value
         name = spelling.removeprefix("--")
         if spelling.startswith("--") and (name == WHERE or name in OPERATIONS):
-            parameter = name.replace("-", "_")
+            parameter = parameter_of(name)
             value = next(waiting[parameter]) if parameter in waiting else None
             if name == WHERE:
                 steps.append(Step(name, value, {NOTES: True} if whole_notes else {}))
@@ -236,6 +252,7 @@ class EditTask:
     voice: str | None
     tempo: str
     bend: bool
+    model: str | None
 
 
 def edit_one(task: EditTask, console: Console, interrupts: Interrupts) -> Record:
@@ -250,7 +267,7 @@ def edit_one(task: EditTask, console: Console, interrupts: Interrupts) -> Record
     else:
         before, sha256 = _played(task.input, task.voice), ""
     try:
-        after = _undone(before, task.input) if task.undo else _edited(before, task, sha256)
+        after = _undone(before, task) if task.undo else _edited(before, task, sha256)
     except ValueError as error:
         raise SparseError(spoken(task.input, "input"), str(error)) from None
     diff = diff_events(before, after)
@@ -286,7 +303,8 @@ def _write_midi(events: Events, task: EditTask) -> None:
     tempo_bpm = find_tempo(events) if task.tempo == AUTO else float(task.tempo)
     score = score_of(events)
     if not len(score):
-        raise SparseError(task.input, "has no notes that a MIDI file could hold", "fit it with --notes")
+        cure = "make atoms of it with --as atoms" if events.kind.has_vectors else "fit it with --notes"
+        raise SparseError(task.input, "has no notes that a MIDI file could hold", cure)
     with open_output(task.output, overwrite=task.overwrite) as out:
         out.write(write_midi(score, tempo_bpm, task.bend))
 
@@ -297,15 +315,23 @@ def _edited(events: Events, task: EditTask, sha256: str) -> Events:
     from sparsecli.io.events_file import load_events
 
     name = os.path.basename(task.input) if sha256 and task.input != STANDARD else ""
-    return edited(events, task.steps, load_events, name, sha256)
+    return edited(events, task.steps, load_events, name, sha256, partial(_decoded, task.model))
 
 
-def _undone(events: Events, path: str) -> Events:
+def _decoded(model: str | None, events: Events) -> Decoded:
+    """Atoms of events that a model decodes."""
+    from sparsecli.engine.vectors import decode
+    from sparsecli.models.finding import model_of
+
+    return decode(events, model_of(events.header, model).siam)
+
+
+def _undone(events: Events, task: EditTask) -> Events:
     """The events as they were before their last operation."""
     from sparsecli.engine.history import with_past
     from sparsecli.engine.operations import do
 
-    header = events.header
+    header, path = events.header, task.input
     if not header.operations:
         raise SparseError(path, "has not been edited", "there is nothing to undo")
     start = _load_near(path, header.edited_name or STANDARD, header.edited_sha256)
@@ -314,7 +340,7 @@ def _undone(events: Events, path: str) -> Events:
         steps.pop()
     if not steps:
         return start
-    after = do(start, steps, partial(_load_near, path))
+    after = do(start, steps, partial(_load_near, path), partial(_decoded, task.model))
     operations = [step.as_object() for step in steps]
     return with_past(after, operations, header.edited_name, header.edited_sha256)
 

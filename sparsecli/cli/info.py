@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sparsecli.core.columns import KINDS, OPTIONAL_COLUMNS, SILENT_DB, STEREO, STRETCH_S, Column, columns_of
+from sparsecli.core.columns import KINDS, OPTIONAL_COLUMNS, SILENT_DB, STEREO, STRETCH_S, VECTOR, Column, columns_of
 from sparsecli.core.errors import SparseError
 
 from . import options
 from .console import Console, print_json, print_table
 from .interrupts import Interrupts
 from .options import usage_errors
-from .outputs import check_outputs
+from .outputs import check_extensions, check_outputs, check_writable
 from .runner import Record, run_each
 from .tables import COLUMN_TABLE, NOTE_TABLE, ROOM_TABLE, Table
 from .weights import print_weights, weights_record
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sparsecli.core.events import Events
+    from sparsecli.io.source import Source
 
 
 def info_command(
@@ -42,12 +43,18 @@ def info_command(
     legacy: Annotated[
         bool, typer.Option("--legacy", help="Look into weights of the original project, which are pickled.")
     ] = False,
+    plot: Annotated[
+        str | None,
+        typer.Option("--plot", metavar="PNG", help="Draw the atoms of a learned dictionary.", show_default=False),
+    ] = None,
+    overwrite: options.Overwrite = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Print what events files hold: counts, ranges, source, settings and the quality reached.
 
-    Of a model's file (.safetensors), what it says of itself and its tensors.
+    Of a model's file (.safetensors), what it says of itself and its tensors; of a learned dictionary also a picture of
+    its atoms (--plot).
 
     --columns prints the table of columns instead; of every kind, in two channels, where no file is named. --notes
     prints the notes that sparse fit --notes has found. --where leaves out all other events, and the air unless the
@@ -58,6 +65,7 @@ def info_command(
     with usage_errors(console):
         options.check_selection("--where", where)
         _check_meant(inputs or [], columns, notes, rooms, where, legacy)
+        _check_plot(inputs or [], plot, overwrite)
         _check_csv(as_csv, columns or notes or rooms, as_json)
         rooms_found = _room_tasks() if rooms else []
     table = COLUMN_TABLE if columns else NOTE_TABLE if notes else ROOM_TABLE if rooms else None
@@ -68,7 +76,8 @@ def info_command(
             for kind in KINDS:
                 show(_columns(kind, columns_of(kind, STEREO, OPTIONAL_COLUMNS)))
         else:
-            run_each(info_one, [InfoTask(name, columns, notes, where, legacy) for name in inputs or []], console, show)
+            tasks = [InfoTask(name, columns, notes, where, legacy, plot, overwrite) for name in inputs or []]
+            run_each(info_one, tasks, console, show)
 
 
 def _check_meant(
@@ -84,6 +93,20 @@ def _check_meant(
     if columns and notes:
         raise SparseError("--notes", "--columns prints another table", "give one of them")
     check_outputs(inputs, [])
+
+
+def _check_plot(inputs: Sequence[str], plot: str | None, overwrite: bool) -> None:
+    """Raise SparseError where there is nothing to draw with, of or to."""
+    if plot is None:
+        return
+    from .atom_pictures import check_drawing
+
+    check_drawing("--plot")
+    check_extensions([plot], [".png"])
+    if len(inputs) != 1:
+        raise SparseError("--plot", "draws one dictionary", "name one")
+    check_outputs(inputs, [plot])
+    check_writable(plot, overwrite)
 
 
 def _check_csv(as_csv: bool, has_table: bool, as_json: bool) -> None:
@@ -151,6 +174,8 @@ class InfoTask:
     notes: bool
     where: str | None
     legacy: bool = False
+    plot: str | None = None
+    overwrite: bool = False
 
 
 def info_one(task: InfoTask, console: Console, interrupts: Interrupts) -> Record:
@@ -162,7 +187,11 @@ def info_one(task: InfoTask, console: Console, interrupts: Interrupts) -> Record
         weights = weights_record(source, task.legacy, console)
         if weights is not None:
             _check_of_weights(task)
+            if task.plot is not None:
+                _plot(task, source, weights)
             return {"input": task.input, **weights}
+        if task.plot is not None:
+            raise SparseError(task.input, "holds no learned dictionary for --plot to draw", "leave it out")
         events, size = events_from(source), os.fstat(source.stream.fileno()).st_size
     if task.columns:
         return {"input": task.input, **_columns(events.header.kind, events.table)}
@@ -178,6 +207,21 @@ def info_one(task: InfoTask, console: Console, interrupts: Interrupts) -> Record
     kbit_s = 8 * size / events.header.duration_s / 1000
     selection = {"where": task.where, "events_in_file": found}
     return {"input": task.input, "bytes": size, "kbit_s": kbit_s, **selection, **describe(events)}
+
+
+def _plot(task: InfoTask, source: Source, weights: Record) -> None:
+    """Draw a learned dictionary. Raises SparseError where the weights are none."""
+    from sparsecli.io.atomic import open_output
+    from sparsecli.io.dictionary_file import is_dictionary, load_dictionary
+
+    from .atom_pictures import draw_atoms
+
+    assert task.plot is not None
+    if not is_dictionary(weights["metadata"]):
+        raise SparseError(task.input, "holds no learned dictionary for --plot to draw", "leave it out")
+    picture = draw_atoms(load_dictionary(f"/dev/fd/{source.stream.fileno()}", source.subject))
+    with open_output(task.plot, overwrite=task.overwrite) as stream:
+        stream.write(picture)
 
 
 def _check_of_weights(task: InfoTask) -> None:
@@ -214,7 +258,7 @@ def describe(events: Events) -> Record:
         "ranges": {
             **{column.name: _range(events.column(column.name)) for column in own if column not in last},
             "freq_hz": _range(events.modes("freq_hz")[used]),
-            "level_db": _range(events.modes("level_db")[used]),
+            "level_db": _range(_levels_of(events)),
             "pitch_hz": _range(np.array([note.pitch_hz for note in notes])),
             **(_noise_ranges(events, bursts) if events.kind.noise else {}),
             **{column.name: _range(events.column(column.name)) for column in own if column in last},
@@ -226,6 +270,14 @@ def describe(events: Events) -> Record:
             "level_db": _range(events.air[events.air > SILENT_DB]),
         },
     }
+
+
+def _levels_of(events: Events) -> NDArray[np.floating[Any]]:
+    """Of modes in use, or of the events of a learned dictionary that are not silent."""
+    levels = events.modes("level_db")
+    if "level_db" in events.gains:
+        levels = events.column("level_db")
+    return levels[levels > SILENT_DB]
 
 
 def _noise_ranges(events: Events, bursts: NDArray[np.bool_]) -> Record:
@@ -246,18 +298,19 @@ def _print_any(record: Record) -> None:
 
 
 def _print_info(record: Record) -> None:
-    air = record["air"]
+    air, is_decoded = record["air"], KINDS[record["kind"]].decoded
     rows = [
         ("kind", record["kind"]),
-        ("events", f"{_count_text(record)} with {record['modes']} modes and {record['bursts']} noise bursts"),
-        ("notes", _notes_text(record)),
+        *([("model", _model_text(record))] if is_decoded else []),
+        ("events", _events_text(record)),
+        *([] if is_decoded else [("notes", _notes_text(record))]),
         ("numbers in use", f"{record['numbers']}, {record['numbers_per_stretch']:.0f} for each {STRETCH_S:.3f} s"),
         ("duration", f"{record['duration_s']:.3f} s"),
         ("file", _file_text(record)),
         ("source", f"{record['source_name'] or 'unnamed'}, {record['channels']} ch, {record['sample_rate']} Hz"),
         ("source sha256", record["source_sha256"] or "unknown"),
         ("seed", str(record["seed"])),
-        *((name, _range_text(low_high)) for name, low_high in record["ranges"].items()),
+        *((name, _range_text(low_high)) for name, low_high in _shown_ranges(record).items()),
         ("air", f"{air['channels']} x {air['frames']} x {air['bands']} levels, {_range_text(air['level_db'])} dB"),
         ("quality", _pairs(record["quality"])),
         ("settings", _pairs(record["settings"])),
@@ -268,6 +321,33 @@ def _print_info(record: Record) -> None:
 
 def _edit_text(operation: dict[str, Any]) -> str:
     return " ".join(f"{key}={value}" for key, value in operation.items())
+
+
+def _model_text(record: Record) -> str:
+    return f"{record['model_name'] or 'unnamed'}, sha256 {record['model_sha256']}"
+
+
+def _shown_ranges(record: Record) -> dict[str, list[float] | None]:
+    """The ranges of a record, those of a vector's numbers as one; without what the kind has not."""
+    kind, ranges = KINDS[record["kind"]], dict(record["ranges"])
+    if not kind.decoded:
+        return ranges
+    for name in ("freq_hz", "pitch_hz", *(["level_db"] if kind.has_vectors else [])):
+        del ranges[name]
+    if not kind.has_vectors:
+        return ranges
+    found = [ranges.pop(column.name) for column in kind.columns if column.name in VECTOR]
+    ends = [end for low_high in found if low_high is not None for end in low_high]
+    return {**ranges, "vectors": [min(ends), max(ends)] if ends else None}
+
+
+def _events_text(record: Record) -> str:
+    kind = KINDS[record["kind"]]
+    if kind.decoded and not kind.has_vectors:
+        return f"{_count_text(record)} of a learned dictionary"
+    if kind.decoded:
+        return f"{_count_text(record)} with vectors of {len(VECTOR)} numbers"
+    return f"{_count_text(record)} with {record['modes']} modes and {record['bursts']} noise bursts"
 
 
 def _count_text(record: Record) -> str:

@@ -23,6 +23,7 @@ from .runner import Record, run_each
 if TYPE_CHECKING:
     from sparsecli.core.audio import Audio
     from sparsecli.core.events import Events
+    from sparsecli.core.learned import LearnedDictionary
     from sparsecli.engine.stems import Part
 
 BIT_DEPTHS = ("16", "24", "float")
@@ -47,7 +48,12 @@ RandomTimes = Annotated[
     setting("random_times", "--random-times", None, "Notes at random times, evenly over the recording."),
 ]
 RandomEvents = Annotated[
-    bool | None, setting("random_events", "--random-events", None, "Events trade sounds and keep their times.")
+    bool | None,
+    setting("random_events", "--random-events", None, "Events trade sounds, or get new vectors; times stay."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME|FILE", help="Of events of kind siam, where it is not found by itself."),
 ]
 Perturb = Annotated[
     float | None, setting("perturb_octaves", "--perturb", "OCTAVES", "One random change of sound, the same for all.")
@@ -79,6 +85,12 @@ BitDepth = Annotated[
     typer.Option("--bit-depth", metavar="|".join(BIT_DEPTHS), help="Of WAV; FLAC has 16 and 24. (default 16)"),
 ]
 Clip = Annotated[bool, typer.Option("--clip", help="Cut off peaks over full scale, instead of lowering the whole.")]
+Dictionary = Annotated[
+    str | None,
+    typer.Option(
+        "--dictionary", metavar="FILE", help="That events of a learned one were made with.", show_default=False
+    ),
+]
 Format = Annotated[str | None, options.file_format(FORMATS)]
 Only = Annotated[str | None, options.selection("--only", "Play only the events")]
 
@@ -97,6 +109,7 @@ def render_command(
     random_events: RandomEvents = None,
     perturb_octaves: Perturb = None,
     seed: Seed = None,
+    model: Model = None,
     room: Room = None,
     wet: Wet = None,
     dry: Dry = False,
@@ -106,6 +119,7 @@ def render_command(
     by: By = None,
     parts: Parts = None,
     residual: Residual = None,
+    dictionary: Dictionary = None,
     bit_depth: BitDepth = None,
     clip: Clip = False,
     file_format: Format = None,
@@ -136,7 +150,7 @@ def render_command(
         options.check_choice("--format", file_format, FORMATS)
         outputs = _plan(inputs, output, file_format or FORMATS[0])
         residuals = plan_outputs(inputs, residual, ".residual.wav") if residual else []
-        check_outputs([*inputs, *residuals, *filter(None, [settings.room])], outputs)
+        check_outputs([*inputs, *residuals, *filter(None, [settings.room, model])], outputs)
         check_extensions(outputs, EXTENSIONS, file_format)
         options.check_json(as_json, outputs)
         options.check_terminal(outputs)
@@ -148,7 +162,17 @@ def render_command(
     written = {key: value for key, value in written.items() if value is not None}
     beside: list[str | None] = [*residuals] or [None] * len(inputs)
     tasks = [
-        RenderTask(*places, only, replace(settings, room=None) if dry else settings, split, written, clip, overwrite)
+        RenderTask(
+            *places,
+            dictionary,
+            only,
+            model,
+            replace(settings, room=None) if dry else settings,
+            split,
+            written,
+            clip,
+            overwrite,
+        )
         for places in zip(inputs, outputs, beside, strict=True)
     ]
     run_each(render_one, tasks, console, print_json if as_json else None, jobs)
@@ -207,7 +231,9 @@ class RenderTask:
     input: str
     output: str
     residual: str | None
+    dictionary: str | None
     only: str | None
+    model: str | None
     settings: RenderOptions
     split: Split | None
     written: dict[str, Any]
@@ -225,17 +251,17 @@ def render_one(task: RenderTask, console: Console, interrupts: Interrupts) -> Re
     """Read, render and write one set of events, and its stems; returns what `--json` prints."""
     check_writable(task.output, task.overwrite)
     from sparsecli.engine.rendering import sound_of
-    from sparsecli.engine.transforms import keep_selected, transformed
     from sparsecli.io.audio import read_audio, write_audio
     from sparsecli.io.events_file import load_events
 
     whole = load_events(task.input)
-    events = transformed(whole if task.only is None else keep_selected(whole, task.only), task.settings)
+    chosen, events = _heard(whole, task)
+    learned = _dictionary(whole, task)
     room = _room(task.settings)
     residual = None if task.residual is None else read_audio(task.residual)
-    stems = dict(_stems(task, events, room, residual)) if task.split else {}
+    stems = dict(_stems(task, events, room, residual, learned)) if task.split else {}
     _check_stems(task, list(stems))
-    audio = sound_of(events, task.settings, room)
+    audio = sound_of(events, task.settings, room, learned)
     if residual is not None:
         audio = _with_residual(audio, residual, spoken(str(task.residual), "input"))
     peak = _peak(audio)
@@ -244,14 +270,14 @@ def render_one(task: RenderTask, console: Console, interrupts: Interrupts) -> Re
     for path, play in stems.items():
         write_audio(path, level(play()), overwrite=task.overwrite, **task.written)
     shape = f"{audio.duration_s:.2f} s, {plural(audio.channels, 'channel')}, {audio.sample_rate} Hz"
-    count = len(events) if task.only is None else f"{len(events)} of {len(whole)}"
+    count = chosen if task.only is None else f"{chosen} of {len(whole)}"
     console.say(task.input, f"{spoken(task.output, 'output')}: {count} events, {shape}")
     if task.split:
         _say_stems(task, len(stems), console)
     return {
         "input": task.input,
         "output": task.output,
-        "events": len(events),
+        "events": chosen,
         "events_in_file": len(whole),
         "duration_s": audio.duration_s,
         "sample_rate": audio.sample_rate,
@@ -260,6 +286,30 @@ def render_one(task: RenderTask, console: Console, interrupts: Interrupts) -> Re
         "room": room.name if room else None,
         "stems": list(stems),
     }
+
+
+def _dictionary(events: Events, task: RenderTask) -> LearnedDictionary | None:
+    """The dictionary of events of a learned one; None for all others."""
+    if events.header.kind != "learned":
+        return None
+    from sparsecli.io.dictionaries import dictionary_of
+
+    return dictionary_of(events.header, task.dictionary, task.input)
+
+
+def _heard(whole: Events, task: RenderTask) -> tuple[int, Events]:
+    """How many events are played, and what they sound like, as the task wants it."""
+    if whole.kind.has_vectors:
+        from sparsecli.engine.vectors import heard, keep_heard
+        from sparsecli.models.finding import model_of
+
+        siam = model_of(whole.header, task.model).siam
+        chosen = whole if task.only is None else keep_heard(whole, siam, task.only)
+        return len(chosen), heard(chosen, siam, task.settings)
+    from sparsecli.engine.transforms import keep_selected, transformed
+
+    events = transformed(whole if task.only is None else keep_selected(whole, task.only), task.settings)
+    return len(events), events
 
 
 def _room(settings: RenderOptions) -> Audio | None:
@@ -272,7 +322,7 @@ def _room(settings: RenderOptions) -> Audio | None:
 
 
 def _stems(
-    task: RenderTask, events: Events, room: Audio | None, residual: Audio | None
+    task: RenderTask, events: Events, room: Audio | None, residual: Audio | None, learned: LearnedDictionary | None
 ) -> Iterator[tuple[str, Callable[[], Audio]]]:
     """The file of each stem and what renders it, the residual among them."""
     from sparsecli.engine.rendering import sound_of
@@ -283,7 +333,7 @@ def _stems(
     named = os.path.splitext(task.output)[1].lower()
     extension = f".{task.written['file_format']}" if "file_format" in task.written else named or f".{FORMATS[0]}"
     for stem in split_by(events, task.split.by, task.split.parts):
-        yield f"{begin}.{stem.name}{extension}", partial(sound_of, stem.events, task.settings, room)
+        yield f"{begin}.{stem.name}{extension}", partial(sound_of, stem.events, task.settings, room, learned)
     if residual is not None:
         yield f"{begin}.{RESIDUAL}{extension}", lambda: residual
 

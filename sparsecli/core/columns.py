@@ -25,6 +25,10 @@ NUMBERS_OF_WINDOW = 2  # of an event of kind `gabor`: onset and duration,
 NUMBERS_OF_TONE = 1  # its frequency,
 NUMBERS_OF_SIDE = 2  # level and phase for each channel,
 NUMBERS_OF_KIND = 1  # and the glide and the shape, each where it is not 0
+VECTOR = tuple(f"v{number}" for number in range(1, 17))  # numbers that a model decodes to the sound of an event
+NUMBERS_OF_ATOM = 2  # of an event of kind `learned`: onset and atom,
+NUMBERS_OF_AMPLITUDE = 1  # and level with its sign for each channel
+NUMBERS_OF_PLACE = 2  # of such an event beside its vector: onset and gain
 AIR_FRAMES_PER_S = 1.0
 STRETCH_S = 32768 / 22050  # the unit of `--atoms` and `--budget`: the original's 2^15 samples at 22 050 Hz
 
@@ -159,6 +163,34 @@ GABOR_COLUMNS: tuple[Column, ...] = (
 GABOR_RIGHT = (_level("level_right_db", " on the right"), _phase("phase_right_rad", " on the right"))
 
 
+MAX_VECTOR = 100.0  # far beyond what music has: mean about 0, deviation about 1
+SIAM_COLUMNS: tuple[Column, ...] = (
+    Column("onset_s", "s", MIN_ONSET_S, MAX_ONSET_S, "linear", "start of the event, from the start of the recording"),
+    Column("gain_db", "dB", SILENT_DB, MAX_LEVEL_DB, "linear", "level of the event; -200: silent"),
+    *(Column(name, "", -MAX_VECTOR, MAX_VECTOR, "linear", "of the vector that the model decodes") for name in VECTOR),
+)
+
+
+MAX_ATOM = 65535.0  # of a dictionary's atoms, counted from 0
+
+
+def _signs(name: str, of: str) -> Column:
+    return Column(name, "", -1.0, 1.0, "linear", f"sign of the atom{of}: 1, or -1 upside down")
+
+
+LEARNED_COLUMNS: tuple[Column, ...] = (
+    Column("onset_s", "s", MIN_ONSET_S, MAX_ONSET_S, "linear", "start of the atom, from the start of the recording"),
+    Column("duration_s", "s", MIN_WINDOW_S, MAX_WINDOW_S, "log", "length of the atom, which the dictionary knows too"),
+    Column("atom", "", 0.0, MAX_ATOM, "linear", "number of the atom in its dictionary, from 0"),
+    Column("level_db", "dBFS", SILENT_DB, MAX_LEVEL_DB, "linear", "peak level of the atom; -200: silent"),
+    _signs("sign", ""),
+)
+LEARNED_RIGHT = (
+    Column("level_right_db", "dBFS", SILENT_DB, MAX_LEVEL_DB, "linear", "peak level on the right; -200: silent"),
+    _signs("sign_right", " on the right"),
+)
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of events: its columns, and which of them hold what all kinds have.
@@ -169,7 +201,10 @@ class Kind:
         slots: names of frequency, level and phase of each of the modes that an event may have.
         stereo_slots: of further modes in two channels.
         noise: names of frequency and level of an event's noise; empty where the kind has none.
-        lasting: the column that says how long an event sounds.
+        lasting: the column that says how long an event sounds; empty where only a model knows.
+        gain: the column that holds the level of an event as a whole; empty where its modes have theirs.
+        gain_right: the same on the right, of two channels.
+        decoded: whether a model says what an event sounds like: it has neither frequencies nor a length of its own.
     """
 
     columns: tuple[Column, ...]
@@ -178,6 +213,14 @@ class Kind:
     stereo_slots: tuple[tuple[str, str, str], ...]
     noise: tuple[str, str] | tuple[()]
     lasting: str
+    gain: str = ""
+    gain_right: str = ""
+    decoded: bool = False
+
+    @property
+    def has_vectors(self) -> bool:
+        """Whether its model makes atoms of it."""
+        return any(column.name in VECTOR for column in self.columns)
 
 
 KINDS: dict[str, Kind] = {
@@ -196,6 +239,27 @@ KINDS: dict[str, Kind] = {
         stereo_slots=(("freq_hz", "level_right_db", "phase_right_rad"),),
         noise=(),
         lasting="duration_s",
+    ),
+    "siam": Kind(
+        columns=SIAM_COLUMNS,
+        stereo=(PAN_COLUMN,),
+        slots=(),
+        stereo_slots=(),
+        noise=(),
+        lasting="",
+        gain="gain_db",
+        decoded=True,
+    ),
+    "learned": Kind(
+        columns=LEARNED_COLUMNS,
+        stereo=LEARNED_RIGHT,
+        slots=(),
+        stereo_slots=(),
+        noise=(),
+        lasting="",
+        gain="level_db",
+        gain_right="level_right_db",
+        decoded=True,
     ),
 }
 

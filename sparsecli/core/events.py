@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from .columns import (
     KINDS,
+    NUMBERS_OF_AMPLITUDE,
+    NUMBERS_OF_ATOM,
     NUMBERS_OF_BAND,
     NUMBERS_OF_BURST,
     NUMBERS_OF_KIND,
     NUMBERS_OF_MODE,
     NUMBERS_OF_PAN,
+    NUMBERS_OF_PLACE,
     NUMBERS_OF_SIDE,
     NUMBERS_OF_STRIKE,
     NUMBERS_OF_TONE,
@@ -23,6 +26,7 @@ from .columns import (
     OPTIONAL_COLUMNS,
     SILENT_DB,
     STEREO,
+    VECTOR,
     Column,
     Kind,
     columns_of,
@@ -50,6 +54,8 @@ class Header:
         operations: what `edit` has done since, in order; one object each, as `engine/operations.py` reads them.
         edited_name: name of the events file that they were done to, without folders; empty where there are none.
         edited_sha256: of that file.
+        model_name: of the model that decodes the events, where their kind needs one.
+        model_sha256: of its file.
     """
 
     duration_s: float
@@ -65,6 +71,8 @@ class Header:
     edited_name: str = ""
     edited_sha256: str = ""
     optional: tuple[str, ...] = ()
+    model_name: str = ""
+    model_sha256: str = ""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -125,12 +133,19 @@ class Events:
     def modes(self, quantity: str) -> NDArray[np.float64]:
         """One quantity (`freq_hz`, `level_db`, `phase_rad`) of all modes, float64 `[E, M]`."""
         place = ("freq_hz", "level_db", "phase_rad").index(quantity)
+        if not self.slots:
+            return np.zeros((len(self), 0))
         return np.stack([self.column(slot[place]) for slot in self.slots], axis=-1)
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """Names of all columns that hold a level: of modes, and of noise."""
-        return tuple(slot[1] for slot in self.slots) + self.kind.noise[1:]
+        """Names of all columns that hold a level: of modes, of noise, and of events as wholes."""
+        return tuple(slot[1] for slot in self.slots) + self.kind.noise[1:] + self.gains
+
+    @property
+    def gains(self) -> tuple[str, ...]:
+        """Names of the columns that hold the levels of events as wholes, of each channel that has its own."""
+        return tuple(name for name in (self.kind.gain, self.kind.gain_right) if name in self.columns)
 
     @property
     def noise_level_db(self) -> NDArray[np.float64]:
@@ -174,7 +189,21 @@ def _numbers_of_gabor(events: Events) -> int:
     return own + NUMBERS_OF_SIDE * int(sides.sum()) + NUMBERS_OF_KIND * extras
 
 
-_NUMBERS_OF = {"atoms": _numbers_of_atoms, "gabor": _numbers_of_gabor}
+def _numbers_of_vectors(events: Events) -> int:
+    return (NUMBERS_OF_PLACE + len(VECTOR) + NUMBERS_OF_PAN * ("pan" in events.columns)) * len(events)
+
+
+def _numbers_of_learned(events: Events) -> int:
+    sides = sum(int((events.column(name) > SILENT_DB).sum()) for name in events.gains)
+    return NUMBERS_OF_ATOM * len(events) + NUMBERS_OF_AMPLITUDE * sides
+
+
+_NUMBERS_OF = {
+    "atoms": _numbers_of_atoms,
+    "gabor": _numbers_of_gabor,
+    "siam": _numbers_of_vectors,
+    "learned": _numbers_of_learned,
+}
 
 
 def with_optional(events: Events, names: Collection[str]) -> Events:

@@ -146,7 +146,10 @@ class Partials:
 
 
 def partials_of(events: Events) -> Partials:
-    """The modes in use, as damped ones: of an atom they are, and a windowed wave stands for one as long and as loud."""
+    """The modes in use, as damped ones: of an atom they are, and a windowed wave stands for one as long and as loud.
+
+    None of events that only a model can decode.
+    """
     return _PARTIALS_OF[events.header.kind](events)
 
 
@@ -179,7 +182,12 @@ def _strikes_of_windows(events: Events) -> Partials:
     return Partials(atom, events.onset_s[atom], attack_s, damping, midi_of(freq_hz), amplitude)
 
 
-_PARTIALS_OF = {"atoms": _modes_of_strikes, "gabor": _strikes_of_windows}
+def _none_known(events: Events) -> Partials:
+    none = np.zeros(0)
+    return Partials(none.astype(np.intp), none, none, none, none, none.astype(np.complex128))
+
+
+_PARTIALS_OF = {"atoms": _modes_of_strikes, "gabor": _strikes_of_windows, "siam": _none_known, "learned": _none_known}
 
 
 def series(midi: Floats, partials: Floats) -> tuple[NDArray[np.bool_], Floats]:

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import KINDS, OPTIONAL_COLUMNS, SILENT_DB, Column
+from .columns import KINDS, OPTIONAL_COLUMNS, SILENT_DB, Column, Kind
+from .errors import SparseError
 from .events import Events
 from .partials import by_label, midi_of, partials_of, pitches_of
 from .spans import energies_s, lasting_s
@@ -35,6 +36,9 @@ UNITS: dict[str, tuple[Unit, str]] = {
     "semitones": ("semitones", "1"),
 }
 SPELLING = {"hz": "Hz", "khz": "kHz", "db": "dB"}
+DECODING = "make atoms of them with: sparse edit --as atoms"  # what helps where only a model knows
+UNHEARD = {"time", "onset", "level", "note", "id", *OPTIONAL_COLUMNS}  # known of events that a model decodes
+LASTING = {"duration", "end"}  # and these where a column tells how long they are; all else follows from how they sound
 
 
 class Measured:
@@ -62,7 +66,9 @@ class Measured:
 
     @cached_property
     def level_db(self) -> Values:
-        """Of the loudest mode, or of the noise where there is none, `[E]`."""
+        """Of the loudest mode, or of the noise where there is none, `[E]`; the gain of events that have one."""
+        if self.events.kind.gain:
+            return np.asarray(np.max([self.column(name) for name in self.events.gains], axis=0))
         return np.where(self.has_mode, self.levels_db.max(1), self.noise_level_db)
 
     @cached_property
@@ -121,13 +127,25 @@ def _share(measured: Measured) -> Values:
 class Quantity:
     """One number of an event that a selection can ask for.
 
-    `of` gives it for E events, `[E]`; NaN where an event has no such thing.
+    `find` gives it for E events, `[E]`; NaN where an event has no such thing.
     """
 
     name: str
     unit: Unit
     meaning: str
-    of: Callable[[Measured], Values]
+    find: Callable[[Measured], Values]
+
+    def of(self, measured: Measured) -> Values:
+        """Of E events, `[E]`; NaN where an event has no such thing.
+
+        Raises:
+            SparseError: it follows from how the events sound, which a model alone can tell.
+        """
+        if measured.events.kind.decoded and self.name not in _known(measured.events.kind):
+            kind = measured.events.header.kind
+            cure = DECODING if measured.events.kind.has_vectors else "select by onset, level or atom"
+            raise SparseError("", f"{self.name} of events of kind {kind} is known to their model alone", cure)
+        return self.find(measured)
 
     @property
     def is_pitch(self) -> bool:
@@ -135,8 +153,14 @@ class Quantity:
         return self.unit == "semitones"
 
 
+def _known(kind: Kind) -> set[str]:
+    """Names of what can be said of events of a kind that a model decodes, without it."""
+    own = {column.name for column in (*kind.columns, *kind.stereo)}
+    return UNHEARD | own | (LASTING if "duration_s" in own else set())
+
+
 def _of_column(column: Column) -> Quantity:
-    units: dict[str, Unit] = {"s": "s", "Hz": "Hz", "dBFS": "dB", "rad": "rad", "Hz/s": "", "": ""}
+    units: dict[str, Unit] = {"s": "s", "Hz": "Hz", "dBFS": "dB", "dB": "dB", "rad": "rad", "Hz/s": "", "": ""}
     return Quantity(column.name, units[column.unit], column.meaning, lambda measured: measured.column(column.name))
 
 

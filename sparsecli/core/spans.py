@@ -19,13 +19,16 @@ Floats = NDArray[np.float64]
 def lasting_s(events: Events, fall_db: float = 60.0) -> Floats:
     """From the onset until an event is so far under its peak for good, `[E]`; of a window, until its end.
 
-    0 where an atom has no decay.
+    0 where an atom has no decay, and infinite where only a model knows.
     """
     return _LASTING[events.header.kind](events, fall_db)
 
 
 def energies_s(events: Events) -> Floats:
-    """Energies of the modes, each by itself and in one channel, `[E]`, in s: 0.5 for a second at full scale."""
+    """Energies of the modes, each by itself and in one channel, `[E]`, in s: 0.5 for a second at full scale.
+
+    0 where only a model knows the modes.
+    """
     return _ENERGIES[events.header.kind](events)
 
 
@@ -58,5 +61,12 @@ def _powers(events: Events) -> Floats:
 _LASTING: dict[str, Callable[[Events, float], Floats]] = {
     "atoms": _strikes_last,
     "gabor": lambda events, fall_db: events.column("duration_s"),
+    "siam": lambda events, fall_db: np.full(len(events), np.inf),
+    "learned": lambda events, fall_db: events.column("duration_s"),
 }
-_ENERGIES: dict[str, Callable[[Events], Floats]] = {"atoms": _of_strikes, "gabor": _of_windows}
+_ENERGIES: dict[str, Callable[[Events], Floats]] = {
+    "atoms": _of_strikes,
+    "gabor": _of_windows,
+    "siam": lambda events: np.zeros(len(events)),
+    "learned": lambda events: np.zeros(len(events)),
+}

@@ -7,6 +7,7 @@ are renamed where they would meet others; noise seeds stay, so that all sounds a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -72,7 +73,8 @@ def subtract(first: Events, second: Events) -> Events:
     """The events of the first set that the second lacks, and the power of its air that surpasses the second's.
 
     Each event of the second set takes one away: an identical one, or else the nearest within 5 ms whose loudest mode
-    lies within 50 cents. The header, ids and labels are the first's.
+    lies within 50 cents; of events that a model decodes only an identical one. The header, ids and labels are the
+    first's.
 
     Raises:
         ValueError: sets of different kinds.
@@ -100,17 +102,26 @@ def alike(*sets: Events) -> tuple[Events, ...]:
     """The sets with the columns, channels and bands of the air that they share: those of the first, or of two channels.
 
     Raises:
-        ValueError: no sets, or sets of different kinds.
+        ValueError: no sets, or sets of different kinds or models.
     """
     if not sets:
         raise ValueError("there are no events to put together")
-    kinds = {part.header.kind for part in sets}
-    if len(kinds) > 1:
-        raise ValueError(f"events of the kinds {', '.join(sorted(kinds))} do not go together")
+    _check_together(sets, "do not go together")
     channels = STEREO if any(part.header.channels == STEREO for part in sets) else sets[0].header.channels
     rate = sets[0].header.sample_rate
     optional = {name for part in sets for name in part.header.optional}
     return tuple(with_optional(_like(part, channels, rate), optional) for part in sets)
+
+
+def _check_together(sets: Sequence[Events], fault: str) -> None:
+    """Raise ValueError, which ends with `fault`, for sets of different kinds, or of vectors for different models."""
+    kinds, models = {part.header.kind for part in sets}, {part.header.model_sha256 for part in sets}
+    if len(kinds) == len(models) == 1:
+        return
+    names = [f"{part.header.model_name or 'unnamed'} ({part.header.model_sha256[:8]})" for part in sets]
+    told = f"kinds {', '.join(sorted(kinds))}" if len(kinds) > 1 else f"models {', '.join(dict.fromkeys(names))}"
+    cure = "; make atoms of them with --as atoms" if any(part.kind.has_vectors for part in sets) else ""
+    raise ValueError(f"events of the {told} {fault}{cure}")
 
 
 def _like(events: Events, channels: int, sample_rate: int) -> Events:
@@ -124,11 +135,8 @@ def _like(events: Events, channels: int, sample_rate: int) -> Events:
 
 def _both_sides(events: Events) -> NDArray[np.float32]:
     """What the further columns of two channels hold for events of one: the same on both sides, the middle."""
-    sides = zip(events.kind.slots, events.kind.stereo_slots, strict=False)
-    same = {right: left for one, other in sides for left, right in zip(one, other, strict=True)}
-    columns = [
-        events.column(same[name.name]) if name.name in same else np.zeros(len(events)) for name in events.kind.stereo
-    ]
+    left = [column.name.replace("_right", "") for column in events.kind.stereo]
+    columns = [events.column(name) if name in events.columns else np.zeros(len(events)) for name in left]
     return np.stack(columns, axis=-1).astype(np.float32)
 
 
@@ -186,8 +194,7 @@ def _places(events: Events) -> Floats:
 
 def _counterparts(first: Events, second: Events) -> tuple[Air, Mask]:
     """The second set's air over the first one's frames, and which events of the first the second has too, `[E]`."""
-    if first.header.kind != second.header.kind:
-        raise ValueError(f"events of the kinds {first.header.kind} and {second.header.kind} cannot be compared")
+    _check_together([first, second], "cannot be compared")
     same, same_of_second = _identical(first, second)
     found, rest = np.zeros(len(first), np.bool_), np.ones(len(second), np.bool_)
     found[same], rest[same_of_second] = True, False

@@ -1,4 +1,4 @@
-"""A recording to events of kind `gabor`, by matching pursuit over a dictionary."""
+"""A recording to events, by a trained model or by matching pursuit over a dictionary."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from .matching import Chosen, Limits, pursue
 from .notes import group_notes
 from .settings import DecomposeSettings
 from .windows import render_windows
+
+if TYPE_CHECKING:  # it brings torch, which pursuit can do without
+    from ..models.finding import Trained
 
 Floats = NDArray[np.float64]
 
@@ -39,13 +43,24 @@ class DecomposeResult:
     """What a decomposition found.
 
     Attributes:
-        events: of kind `gabor`; the figures reached stand in `events.header.quality`.
+        events: of kind `siam`, `atoms` or `gabor`; the figures reached stand in `events.header.quality`.
         seconds: it took, the measuring of the figures apart.
         complete: False where it was asked to stop early.
+        heard: events that sound the same and need no model: atoms for those of kind `siam`, else the events.
     """
 
     events: Events
     seconds: float
+    complete: bool
+    heard: Events
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a method found: events, the same as `heard`, and whether the work came to its end."""
+
+    events: Events
+    heard: Events
     complete: bool
 
 
@@ -53,6 +68,7 @@ def decompose(
     audio: Audio,
     settings: DecomposeSettings | None = None,
     on_progress: Callable[[Progress], bool] | None = None,
+    trained: Trained | None = None,
 ) -> DecomposeResult:
     """Decompose a recording by the method of the settings; more than two channels are folded to mono.
 
@@ -60,6 +76,7 @@ def decompose(
         audio: any length and sample rate.
         settings: see `DecomposeSettings`.
         on_progress: told how far it has come; returning False ends it with what is found so far.
+        trained: the model of the method `siam`, which needs one (`models.finding.open_model`).
 
     Raises:
         SparseError: the method cannot be used on this recording.
@@ -67,22 +84,31 @@ def decompose(
     settings = settings or DecomposeSettings()
     start = time.monotonic()
     source = source_of(audio)
-    events, complete = METHODS[settings.method](audio, source, settings, on_progress)
-    events = group_notes(events) if settings.notes else events
+    watch = Watch(audio.duration_s, energy_of(source), settings, on_progress)
+    found = METHODS[settings.method](audio, source, settings, watch, trained)
+    events = group_notes(found.events) if settings.notes else found.events
     seconds = time.monotonic() - start
-    events = replace(events, header=replace(events.header, quality=measure(events, source)))
-    return DecomposeResult(events, seconds, complete)
+    quality = measure(found.heard, source)
+    events = replace(events, header=replace(events.header, quality=quality))
+    return DecomposeResult(events, seconds, found.complete, found.heard)
+
+
+def _recognise(
+    audio: Audio, source: NDArray[np.float32], settings: DecomposeSettings, watch: Watch, trained: Trained | None
+) -> Found:
+    """What a trained model sees."""
+    from .recognising import recognise
+
+    if trained is None:
+        raise ValueError("the method siam needs a model")
+    return Found(*recognise(audio, source, settings, trained, watch.tell_snr))
 
 
 def _pursue(
-    audio: Audio,
-    source: NDArray[np.float32],
-    settings: DecomposeSettings,
-    on_progress: Callable[[Progress], bool] | None,
-) -> tuple[Events, bool]:
+    audio: Audio, source: NDArray[np.float32], settings: DecomposeSettings, watch: Watch, trained: Trained | None
+) -> Found:
     """Matching pursuit; in two channels each atom has a level and a phase in each."""
     dictionary = build_dictionary(fitting_dictionary(audio, settings), settings.overlap)
-    watch = _Watch(audio.duration_s, _energy(source), settings, on_progress)
     limits = Limits(watch.goal, watch.budget, watch.tell)
     chosen = pursue(source, audio.sample_rate, dictionary, limits, settings.variant, settings.threshold)
     header = Header(
@@ -94,12 +120,13 @@ def _pursue(
         source_sha256=audio.sha256,
         settings=asdict(settings),
     )
-    return events_of(chosen, dictionary, header), chosen.complete
+    events = events_of(chosen, dictionary, header)
+    return Found(events, events, chosen.complete)
 
 
-# How events are found, by name: of the recording, its channels that events describe, the settings, and who is told how
-# far it has come. The events, and whether the work came to its end.
-METHODS: dict[str, Callable[..., tuple[Events, bool]]] = {"pursuit": _pursue}
+# How events are found, by name: of the recording, its channels that events describe, the settings, who is told how far
+# it has come, and the model if there is one.
+METHODS: dict[str, Callable[..., Found]] = {"siam": _recognise, "pursuit": _pursue}
 
 
 def source_of(audio: Audio) -> NDArray[np.float32]:
@@ -107,8 +134,12 @@ def source_of(audio: Audio) -> NDArray[np.float32]:
     return audio.samples if audio.channels <= 2 else audio.mono()[None]
 
 
-def notices(audio: Audio, settings: DecomposeSettings) -> list[str]:
+def notices(audio: Audio, settings: DecomposeSettings, trained: Trained | None = None) -> list[str]:
     """What is done to the recording or the dictionary, one sentence each."""
+    if trained is not None:
+        from . import recognising
+
+        return recognising.notices(audio, trained)
     said = [f"its {audio.channels} channels are folded to mono"] if audio.channels > 2 else []
     left_out = _windows_left_out(audio, settings)
     if left_out:
@@ -181,24 +212,38 @@ def events_of(chosen: Chosen, dictionary: Dictionary, header: Header) -> Events:
     return events_from_columns(header, {name: values[order] for name, values in columns.items()}, silence)
 
 
+def sound_of(events: Events, samples: int) -> NDArray[np.floating]:
+    """What atoms or windows sound like at the source's rate, noise included, `[channels, samples]`."""
+    if events.header.kind != "atoms":
+        return render_windows(events, samples, events.header.sample_rate)
+    from .rendering import render
+
+    return render(events).samples
+
+
 def measure(events: Events, source: NDArray[np.float32]) -> dict[str, float]:
     """SNR and log-mel distance at the source's rate, over all channels of the source `[channels, samples]`.
 
-    Nothing where the source is silent.
+    Of atoms, what a fit tells of its own. Nothing where the source is silent.
     """
+    if events.header.kind == "atoms":
+        from . import fitting
+
+        return fitting.measure(events, source)
     if not np.any(source):
         return {}
     rate = events.header.sample_rate
-    rendered = render_windows(events, source.shape[1], rate).astype(np.float32)
+    rendered = sound_of(events, source.shape[1]).astype(np.float32)
     figures = {"snr_db": snr_db(source, rendered), "log_mel_db": log_mel_db(source, rendered, rate)}
     return {name: round(value, 4) for name, value in figures.items()}
 
 
-def _energy(source: NDArray[np.float32]) -> float:
+def energy_of(source: NDArray[np.float32]) -> float:
+    """Of all channels."""
     return float(sum(np.square(part, dtype=np.float64).sum() for part in np.array_split(source, 64, axis=1)))
 
 
-class _Watch:
+class Watch:
     """The limits of a run, its clock, and its progress."""
 
     def __init__(
@@ -216,11 +261,14 @@ class _Watch:
 
     def tell(self, atoms: int, left: float) -> bool:
         """Tell how far it has come; whether to go on."""
+        return self.tell_snr(atoms, 10 * math.log10(self.energy / left) if left > 0 else 200.0)
+
+    def tell_snr(self, atoms: int, snr: float) -> bool:
+        """The same, of the SNR in dB."""
         if self.settings.seconds is not None and time.monotonic() - self.start > self.settings.seconds:
             return False
         if self.on_progress is None:
             return True
-        snr = 10 * math.log10(self.energy / left) if left > 0 else 200.0
         shares = [atoms / self.budget] if self.budget else []
         shares += [snr / self.settings.snr_db] if self.settings.snr_db else []
         done_s = self.duration_s * min(1.0, max(0.0, *shares, 0.0))

@@ -25,6 +25,9 @@ MIN_WINDOW, MAX_WINDOW = 16, 65536  # in samples
 WINDOWS = (256, 512, 1024, 2048, 4096, 8192)
 OVERLAPS = (2, 4, 8, 16)
 GLIDES = (-8.0, -4.0, 4.0, 8.0)  # how far a glide runs within its window, in steps of 1 / window
+LEARNED_VARIANTS = ("plain", "cyclic")  # of pursuit over learned atoms
+LEARNED_ENDS = ".safetensors"
+LEARNED_BEGINS = "learned:"
 ALONE = 1e-3  # a pair of exponentials whose determinant is under this has one direction that counts
 
 
@@ -149,7 +152,8 @@ def parse_dictionary(text: str) -> list[tuple[str, tuple[int, ...]]]:
         name, colon, lengths = part.strip().partition(":")
         if name not in FAMILIES:
             known = ", ".join(FAMILIES)
-            raise ValueError(f"--dictionary {text}: there is no dictionary {name!r}; there are {known}")
+            cure = f"there are {known}, and files of learned ones, {LEARNED_ENDS}"
+            raise ValueError(f"--dictionary {text}: there is no dictionary {name!r}; {cure}")
         if name in dict(parts):
             raise ValueError(f"--dictionary {text}: {name} is named twice; give all its windows at once")
         if colon and FAMILIES[name].shape == CLICK:
@@ -157,6 +161,15 @@ def parse_dictionary(text: str) -> list[tuple[str, tuple[int, ...]]]:
         windows = tuple(sorted({_window(text, one) for one in lengths.split(",")})) if colon else FAMILIES[name].windows
         parts.append((name, windows))
     return parts
+
+
+def names_learned(text: str) -> bool:
+    """Whether `--dictionary` names a learned one: a file, or one that was fetched.
+
+    >>> names_learned("gabor:512"), names_learned("strings.safetensors"), names_learned("learned:strings")
+    (False, True, True)
+    """
+    return text.startswith(LEARNED_BEGINS) or text.endswith(LEARNED_ENDS)
 
 
 def _window(text: str, length: str) -> int:

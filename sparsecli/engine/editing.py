@@ -159,11 +159,14 @@ def scale_attack(events: Events, rows: Mask, factor: float) -> Events:
 def scale_lasting(events: Events, rows: Mask, factor: float) -> Events:
     """Decays, or lengths of windows, times `factor`; a glide then covers the same frequencies.
 
+    Events that only a model can decode keep theirs.
+
     Raises:
         ValueError: the factor is not above 0.
     """
     positive("factor", factor)
-    return scale_glides(scale_columns(events, rows, (events.kind.lasting,), factor), rows, 1 / factor)
+    lasting = tuple(filter(None, [events.kind.lasting]))
+    return scale_glides(scale_columns(events, rows, lasting, factor), rows, 1 / factor)
 
 
 # Places

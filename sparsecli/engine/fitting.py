@@ -33,13 +33,14 @@ from ..dsp.quality import log_mel_db, snr_db
 from ..dsp.resample import resample
 from ..synth.air import air_frames
 from ..synth.modes import envelope_peak, support_s
+from .beginning import state_from
 from .checkpoints import Checkpoint, digest_of, to_checkpoint, to_state
 from .devices import choose_device, one_thread
 from .modal import Atoms, join
 from .notes import group_notes
 from .panning import solve_pans
-from .pursuit import Tell, pursue
-from .quantising import quantise
+from .pursuit import Tell, pursue, rounds_of
+from .quantising import atoms_of, quantise
 from .rendering import render
 from .settings import Device, FitSettings, RenderSettings
 from .state import State
@@ -78,6 +79,14 @@ class FitResult:
     codes: Codes | None = None
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """Atoms that a fit begins with, and the rounds that it takes from there instead of its own plan."""
+
+    events: Events
+    rounds: int
+
+
 def fit(
     audio: Audio,
     settings: FitSettings | None = None,
@@ -85,6 +94,7 @@ def fit(
     on_checkpoint: Callable[[Callable[[], Checkpoint]], None] | None = None,
     resume: Checkpoint | None = None,
     on_events: Callable[[Callable[[], Events]], None] | None = None,
+    begin: Beginning | None = None,
 ) -> FitResult:
     """Fit events to a recording. In two channels each atom has its place; more than two are folded to mono.
 
@@ -95,6 +105,7 @@ def fit(
         on_checkpoint: given, after each round, what makes the checkpoint that a later fit may go on from.
         resume: such a checkpoint, of the same recording and settings; the result is the same as without a break.
         on_events: given, after each round, what makes the events of modes that are found so far.
+        begin: atoms of the same recording to begin with.
 
     Raises:
         SparseError: the device is not there, or the checkpoint is of something else.
@@ -105,7 +116,7 @@ def fit(
     spend = spendable(settings, audio.duration_s)
     with one_thread():
         room = _room_for_modes(spend - air_numbers(audio.duration_s, len(source)), len(source))
-        events = _fit_modes(audio, audio.mono(), settings, room, watch, on_checkpoint, resume, on_events)
+        events = _fit_modes(audio, audio.mono(), settings, room, watch, on_checkpoint, resume, on_events, begin)
         events = place_atoms(events, source, settings.device)
         events = add_texture(events, source, spend - events.numbers)
         events = replace(events, header=replace(events.header, quality=measure(events, source)))
@@ -182,6 +193,7 @@ def _fit_modes(
     on_checkpoint: Callable[[Callable[[], Checkpoint]], None] | None = None,
     resume: Checkpoint | None = None,
     on_events: Callable[[Callable[[], Events]], None] | None = None,
+    begin: Beginning | None = None,
 ) -> Events:
     """Events of modes alone, for the source `[samples]`, found at twice the bandwidth."""
     rate = fit_rate(audio.sample_rate, settings)
@@ -209,7 +221,12 @@ def _fit_modes(
             on_events(lambda: found_so_far(join(state.atoms)))
 
     start = to_state(resume, belongs_to, centred.device) if resume else None
-    atoms = pursue(centred / peak, rate, settings, spend, tell, keep, start)
+    plan = None
+    if begin is not None:
+        given = atoms_of(begin.events, rate)
+        start = (0, state_from(replace(given, amp=given.amp / peak), centred / peak, rate, settings))
+        plan = rounds_of(begin.rounds)
+    atoms = pursue(centred / peak, rate, settings, spend, tell, keep, start, plan)
     return found_so_far(atoms)
 
 

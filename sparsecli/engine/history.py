@@ -7,12 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.events import Events
-from .operations import do
+from .operations import Decode, do, no_model
 from .steps import WHERE, Step
 
 
 def edited(
-    events: Events, steps: Sequence[Step], load: Callable[[str], Events], name: str = "", sha256: str = ""
+    events: Events,
+    steps: Sequence[Step],
+    load: Callable[[str], Events],
+    name: str = "",
+    sha256: str = "",
+    decode: Decode = no_model,
 ) -> Events:
     """Events after steps, with these behind what was done before.
 
@@ -24,6 +29,7 @@ def edited(
         load: reads another events file.
         name: of the file that the events are from, without folders; empty where there is none.
         sha256: of that file.
+        decode: makes atoms of events that need a model.
 
     Raises:
         ValueError: a step cannot be done to these events.
@@ -35,7 +41,7 @@ def edited(
         name, sha256 = header.edited_name, header.edited_sha256
         steps = steps if steps[0].name == WHERE else [Step(WHERE, "all"), *steps]
     operations = [*header.operations, *(step.as_object() for step in steps)]
-    return with_past(do(events, steps, load), operations, name, sha256)
+    return with_past(do(events, steps, load, decode), operations, name, sha256)
 
 
 def with_past(events: Events, operations: list[dict[str, Any]], name: str, sha256: str) -> Events:

@@ -13,17 +13,22 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.learned import LearnedDictionary
 from .correlations import Correlations, add_atoms, correlate, lattice, take_best
 from .dictionaries import Dictionary
-from .inner_products import Tables, build_tables
+from .inner_products import build_tables
 from .reprojection import cycle, solve_along
 from .settings import Variant
+from .waveforms import Waveforms
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Rows = tuple[Integers, NDArray[np.complex128], Floats]  # atoms `[N, 3]`, amplitudes `[N, channels]`, energies `[N]`
 
 STATE_BYTES = 320 << 20  # of a stretch's inner products, energies and trees
 CHUNK = 2000  # atoms between two looks at the clock: some 0.1 s
@@ -49,6 +54,102 @@ class Limits:
     on_progress: Callable[[int, float], bool] | None = None
 
 
+class Space(Protocol):
+    """Atoms that a pursuit may choose from. An atom is a row of three numbers: block, frame and bin.
+
+    Attributes:
+        kind: of the numbers in which a sound is kept.
+        pad: samples by which atoms reach over the ends of a sound, at most.
+        grain: edges of stretches are multiples of so many samples.
+    """
+
+    kind: np.dtype[Any]
+    pad: int
+    grain: int
+
+    def bytes_per_sample(self, channels: int) -> float:
+        """Of the state of a stretch, for each sample of it."""
+
+    def first_frames(self, first: int, end: int) -> Integers:
+        """The frames, of each block, from which those of a stretch count."""
+
+    def open(self, sound: NDArray[np.floating], first: int, end: int) -> Any:
+        """The state of a stretch of padded sound."""
+
+    def take(
+        self, state: Any, variant: Variant, limits: tuple[float, float, float], rows: Rows, count: int
+    ) -> tuple[int, float]:
+        """Take atoms until the rows are full or a limit is reached; the first `count` rows are chosen already.
+
+        `limits` are the energy that is left, that at which to stop, and that which an atom takes at least. Returns how
+        many are chosen, and the energy that is left.
+        """
+
+    def cycle(self, state: Any, left: float, rows: Rows) -> float:
+        """Put each atom back and choose again; returns the energy that is left."""
+
+    def places(self, first_frames: Integers, atoms: Integers) -> Integers:
+        """Of the references of atoms, in samples of the recording."""
+
+    def add(
+        self, sound: NDArray[np.floating], places: Integers, atoms: Integers, amplitudes: NDArray[Any], sign: float
+    ) -> None:
+        """Add atoms to a padded sound, or take them away."""
+
+
+class Waves:
+    """The space of a dictionary of windows on a lattice of times and frequencies.
+
+    Args:
+        dictionary: of atoms.
+        threshold: of inner products, see `inner_products.build_tables`.
+    """
+
+    def __init__(self, dictionary: Dictionary, threshold: float) -> None:
+        self.dictionary, self.tables = dictionary, build_tables(dictionary, threshold)
+        self.kind: np.dtype[Any] = self.tables.real.dtype
+        self.pad, self.grain = dictionary.longest, dictionary.longest_hop
+
+    def bytes_per_sample(self, channels: int) -> float:
+        """Of two numbers for each atom and channel, and its energy."""
+        values = sum(block.bins / block.hop for block in self.dictionary.blocks)
+        return values * (2 * channels + 1) * self.kind.itemsize
+
+    def first_frames(self, first: int, end: int) -> Integers:
+        """Of the lattice."""
+        return lattice(self.dictionary, first, end)[0]
+
+    def open(self, sound: NDArray[np.floating], first: int, end: int) -> Correlations:
+        """All inner products."""
+        return correlate(self.dictionary, self.tables, sound, self.pad, first, end)
+
+    def take(
+        self, state: Correlations, variant: Variant, limits: tuple[float, float, float], rows: Rows, count: int
+    ) -> tuple[int, float]:
+        """By `correlations.take_best`, or `reprojection.solve_along`."""
+        if variant in ("orthogonal", "gradient"):
+            end, left = solve_along(self.tables, state, *limits, *rows, count, variant == "orthogonal")
+            return int(end), float(left)
+        atoms, amplitudes, energies = (values[count:] for values in rows)
+        found, left = take_best(self.tables, state, *limits, atoms, amplitudes, energies)
+        return count + int(found), float(left)
+
+    def cycle(self, state: Correlations, left: float, rows: Rows) -> float:
+        """By `reprojection.cycle`."""
+        return float(cycle(self.tables, state, left, *rows, len(rows[0])))
+
+    def places(self, first_frames: Integers, atoms: Integers) -> Integers:
+        """Frames lie whole hops apart."""
+        return np.asarray((first_frames[atoms[:, 0]] + atoms[:, 1]) * self.tables.hop[atoms[:, 0]])
+
+    def add(
+        self, sound: NDArray[np.floating], places: Integers, atoms: Integers, amplitudes: NDArray[Any], sign: float
+    ) -> None:
+        """Sample by sample."""
+        block, bins = np.ascontiguousarray(atoms[:, 0]), np.ascontiguousarray(atoms[:, 2])
+        add_atoms(self.tables, sound, block, places + self.pad, bins, np.ascontiguousarray(amplitudes), sign)
+
+
 @dataclass(frozen=True)
 class Chosen:
     """N atoms of a dictionary.
@@ -56,8 +157,8 @@ class Chosen:
     Attributes:
         block: index in the dictionary, `[N]`.
         place: of the reference, in samples of the recording, `[N]`.
-        bin: of the frequency, `[N]`.
-        amplitude: complex, a of 2 Re(a g), `[N, channels]`.
+        bin: of the frequency, or of the atom in its block, `[N]`.
+        amplitude: complex, a of 2 Re(a g), and real of learned atoms, `[N, channels]`.
         complete: False where it was asked to end early.
     """
 
@@ -70,7 +171,8 @@ class Chosen:
 
 @dataclass
 class _Stretch:
-    """A part of the recording: atoms the middle of whose window lies in its samples, and what was chosen of them."""
+    """A part of the recording: atoms that belong to its samples (those that begin in them, or the middle of whose
+    window lies there), and what was chosen of them."""
 
     first: int
     end: int
@@ -87,6 +189,11 @@ class _Stretch:
 
     def __len__(self) -> int:
         return len(self.atoms)
+
+    @property
+    def rows(self) -> Rows:
+        """What was chosen, and with what amplitudes and energies."""
+        return self.atoms, self.amplitudes, self.energies
 
     def keep(self, rows: NDArray[np.bool_]) -> None:
         """Keep only the atoms at `rows`."""
@@ -111,7 +218,12 @@ class _Stretch:
 
 
 def pursue(
-    samples: NDArray[np.float32], rate: int, dictionary: Dictionary, limits: Limits, variant: Variant, threshold: float
+    samples: NDArray[np.float32],
+    rate: int,
+    dictionary: Dictionary | LearnedDictionary,
+    limits: Limits,
+    variant: Variant,
+    threshold: float,
 ) -> Chosen:
     """Decompose a recording.
 
@@ -121,28 +233,21 @@ def pursue(
         dictionary: of atoms.
         limits: when to stop.
         variant: of the pursuit.
-        threshold: of inner products, see `inner_products.build_tables`; 0 works in double precision.
+        threshold: of inner products, see `inner_products.build_tables` and `waveforms.build_banks`; 0 works in double
+            precision.
     """
-    return _Pursuit(samples, rate, dictionary, limits, variant, threshold).run()
+    if isinstance(dictionary, LearnedDictionary):
+        return _Pursuit(samples, rate, Waveforms(dictionary, threshold), limits, variant).run()
+    return _Pursuit(samples, rate, Waves(dictionary, threshold), limits, variant).run()
 
 
 class _Pursuit:
-    def __init__(
-        self,
-        samples: NDArray[np.float32],
-        rate: int,
-        dictionary: Dictionary,
-        limits: Limits,
-        variant: Variant,
-        threshold: float,
-    ) -> None:
-        self.dictionary, self.limits, self.variant, self.rate = dictionary, limits, variant, rate
-        self.tables: Tables = build_tables(dictionary, threshold)
-        self.length = samples.shape[1]
-        self.pad = dictionary.longest  # windows reach over the ends
-        self.sound = np.pad(samples.astype(self.tables.real.dtype, copy=False), ((0, 0), (self.pad, self.pad)))
+    def __init__(self, samples: NDArray[np.float32], rate: int, space: Space, limits: Limits, variant: Variant) -> None:
+        self.space, self.limits, self.variant, self.rate = space, limits, variant, rate
+        self.length, self.pad = samples.shape[1], space.pad  # atoms reach over the ends
+        self.sound = np.pad(samples.astype(space.kind, copy=False), ((0, 0), (self.pad, self.pad)))
         self.whole = self.left = self._energy()
-        self.stretches = list(self._cut(len(samples), self.tables.real.dtype.itemsize))
+        self.stretches = list(self._cut(len(samples)))
         self.stopped = False
 
     def run(self) -> Chosen:
@@ -162,16 +267,12 @@ class _Pursuit:
             least = least if single else max(self._next_least(least), self.whole * FAINT)
         return self._chosen()
 
-    def _cut(self, channels: int, item: int) -> list[_Stretch]:
-        """The stretches: as long as their state may be, in whole hops of the longest window."""
-        values = sum(block.bins / block.hop for block in self.dictionary.blocks)  # for each sample
-        longest = int(STATE_BYTES / (values * (2 * channels + 1) * item))
-        step = self.dictionary.longest_hop
-        size = max(longest // step, 4 * self.dictionary.longest // step, 1) * step
+    def _cut(self, channels: int) -> list[_Stretch]:
+        """The stretches: as long as their state may be, in whole grains."""
+        longest, step = int(STATE_BYTES / self.space.bytes_per_sample(channels)), self.space.grain
+        size = max(longest // step, 4 * self.pad // step, 1) * step
         edges = [*range(0, max(1, self.length + 1 - size // 4), size), self.length + 1]  # no crumb at the end
-        return [
-            _Stretch(first, end, channels, lattice(self.dictionary, first, end)[0]) for first, end in pairwise(edges)
-        ]
+        return [_Stretch(first, end, channels, self.space.first_frames(first, end)) for first, end in pairwise(edges)]
 
     def _energy(self) -> float:
         """Of what is left of the recording."""
@@ -184,7 +285,7 @@ class _Pursuit:
 
     def _visit(self, stretch: _Stretch, least: float, single: bool) -> None:
         """Take atoms of a stretch; of the only one as far as the limits say."""
-        state = correlate(self.dictionary, self.tables, self.sound, self.pad, stretch.first, stretch.end)
+        state = self.space.open(self.sound, stretch.first, stretch.end)
         old = len(stretch)
         before = (stretch.atoms.copy(), stretch.amplitudes.copy())
         goal = self.limits.goal if single else 0.0
@@ -208,33 +309,24 @@ class _Pursuit:
         stretch.merge()
 
     def _take(
-        self, state: Correlations, stretch: _Stretch, most: int, left: float, goal: float, least: float
+        self, state: Any, stretch: _Stretch, most: int, left: float, goal: float, least: float
     ) -> tuple[bool, float]:
         """Take at most so many atoms; whether that is the end, and the energy that is left."""
         if most <= 0:
             return True, left
         count = len(stretch)
         stretch.room(most)
-        if self.variant in ("orthogonal", "gradient"):
-            chosen = (stretch.atoms, stretch.amplitudes, stretch.energies)
-            exact = self.variant == "orthogonal"
-            end, left = solve_along(self.tables, state, left, goal, least, *chosen, count, exact)
-        else:
-            chosen = (stretch.atoms[count:], stretch.amplitudes[count:], stretch.energies[count:])
-            found, left = take_best(self.tables, state, left, goal, least, *chosen)
-            end = count + found
+        end, left = self.space.take(state, self.variant, (left, goal, least), stretch.rows, count)
         stretch.keep(np.arange(count + most) < end)
         if self.variant == "cyclic":
-            rows = (stretch.atoms, stretch.amplitudes, stretch.energies)
-            left = cycle(self.tables, state, left, *rows, len(stretch))
+            left = self.space.cycle(state, left, stretch.rows)
         return end < count + most, left
 
-    def _go_around(self, state: Correlations, stretch: _Stretch, left: float) -> float:
+    def _go_around(self, state: Any, stretch: _Stretch, left: float) -> float:
         """Choose all atoms of a stretch again, a few times."""
         for _ in range(ROUNDS):
             before = left
-            rows = (stretch.atoms, stretch.amplitudes, stretch.energies)
-            left = cycle(self.tables, state, left, *rows, len(stretch))
+            left = self.space.cycle(state, left, stretch.rows)
             if before - left < WORTH * left or self.stopped:
                 break
         return left
@@ -247,10 +339,7 @@ class _Pursuit:
         self, stretch: _Stretch, atoms: NDArray[np.int64], amplitudes: NDArray[np.complex128], sign: float
     ) -> None:
         """Add atoms of a stretch to the sound, or take them away."""
-        block = np.ascontiguousarray(atoms[:, 0])
-        place = (stretch.first_frame[block] + atoms[:, 1]) * self.tables.hop[block] + self.pad
-        bins = np.ascontiguousarray(atoms[:, 2])
-        add_atoms(self.tables, self.sound, block, place, bins, np.ascontiguousarray(amplitudes), sign)
+        self.space.add(self.sound, self.space.places(stretch.first_frame, atoms), atoms, amplitudes, sign)
 
     # Rounds of several stretches
 
@@ -308,9 +397,8 @@ class _Pursuit:
         """All atoms."""
         blocks, places, bins, amplitudes = [], [], [], []
         for stretch in self.stretches:
-            block = stretch.atoms[:, 0]
-            blocks.append(block)
-            places.append((stretch.first_frame[block] + stretch.atoms[:, 1]) * self.tables.hop[block])
+            blocks.append(stretch.atoms[:, 0])
+            places.append(self.space.places(stretch.first_frame, stretch.atoms))
             bins.append(stretch.atoms[:, 2])
             amplitudes.append(stretch.amplitudes)
         block, place, bins_ = (np.concatenate(parts) for parts in (blocks, places, bins))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,14 @@ from numpy.typing import NDArray
 from ..core.events import Events
 from ..core.selection import select, selects_air
 from . import chance, combining, editing, morphing, scales, tempi, timing
-from .steps import AUTO, NOTES, OPERATIONS, QUALIFIERS, WHERE, Step
+from .steps import AS, AUTO, NOTES, OPERATIONS, QUALIFIERS, WHERE, Step
+
+if TYPE_CHECKING:  # it brings torch, which most edits do without
+    from .vectors import Decoded
 
 Rows = NDArray[np.bool_]
+Load = Callable[[str], Events]
+Decode = Callable[[Events], "Decoded"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Given:
     air: bool
     value: Any
     qualified: dict[str, Any]
-    load: Callable[[str], Events]
+    load: Load
 
 
 Act = Callable[[Given], Events]
@@ -108,7 +113,12 @@ ACTS: dict[str, Act] = {
 }
 
 
-def do(events: Events, steps: Sequence[Step], load: Callable[[str], Events]) -> Events:
+def no_model(events: Events) -> Decoded:
+    """What decodes where there is no model. Raises ValueError."""
+    raise ValueError(f"no model is at hand for --{AS}")
+
+
+def do(events: Events, steps: Sequence[Step], load: Load, decode: Decode = no_model) -> Events:
     """Events after all steps, in their order.
 
     Args:
@@ -116,10 +126,12 @@ def do(events: Events, steps: Sequence[Step], load: Callable[[str], Events]) -> 
         steps: what to do. Before the first `where` all is selected, the air included; what a `where` selects stays
             selected, by its id, while it changes.
         load: reads another events file.
+        decode: makes atoms of events that need a model.
 
     Raises:
         ValueError: a step cannot be done to these events.
     """
+    chosen: NDArray[np.int64] | None
     chosen, air = None, True
     for step in steps:
         if step.name == WHERE:
@@ -130,7 +142,13 @@ def do(events: Events, steps: Sequence[Step], load: Callable[[str], Events]) -> 
         rows = np.isin(events.id, chosen) if chosen is not None else editing.every(events)
         if events.header.kind not in OPERATIONS[step.name].kinds:
             takes = " and ".join(OPERATIONS[step.name].kinds)
-            raise ValueError(f"--{step.name} is for events of kind {takes}, and these are of kind {events.header.kind}")
+            cure = f"; make atoms of them before it with --{AS} atoms" if events.kind.has_vectors else ""
+            told = f"--{step.name} is for events of kind {takes}, and these are of kind {events.header.kind}"
+            raise ValueError(told + cure)
+        if step.name == AS:
+            decoded = decode(events)
+            events, chosen = decoded.atoms, None if chosen is None else decoded.atoms.id[rows[decoded.of]]
+            continue
         known = OPERATIONS[step.name].qualifiers
         qualified = {name: step.qualifiers.get(name, QUALIFIERS[name].default) for name in known}
         events = ACTS[step.name](Given(events, rows, air, step.value, qualified, load))

@@ -37,6 +37,7 @@ def pursue(
     tell: Tell,
     keep: Keep = lambda phase, state: None,
     start: tuple[int, State] | None = None,
+    plan: list[Step] | None = None,
 ) -> Atoms:
     """Atoms for a recording.
 
@@ -49,6 +50,7 @@ def pursue(
             says whether to go on.
         keep: given the phase and the state after each round, from which a later call may go on to the same result.
         start: such a phase and state.
+        plan: what to do, one after the other; None: what the settings' effort asks for.
 
     Returns:
         Atoms `[1, A]` with onsets in samples, in no particular order.
@@ -68,9 +70,10 @@ def pursue(
     )
     first, state = start or (0, state)
     limits = Limits(most_atoms(settings, samples / rate), spend)
-    plan = plan_of(settings.effort)
-    for phase, step in enumerate(plan[first:], first):
-        watch = _watch_of(phase, len(plan), settings.effort, limits, tell)
+    growth = 1 / len(plan) if plan else GROWTH / (1 + RELOCATION * settings.effort.relocations)
+    steps = plan or plan_of(settings.effort)
+    for phase, step in enumerate(steps[first:], first):
+        watch = _watch_of(phase, len(steps), growth, limits, tell)
         going = step(problem, state, limits, watch, partial(keep, phase))
         if not going:
             break
@@ -79,9 +82,8 @@ def pursue(
     return solve_all(join(state.atoms), state.residual, samples, restraint_of(state.residual, energy), LAST_STEPS)[0]
 
 
-def _watch_of(phase: int, phases: int, effort: Effort, limits: Limits, tell: Tell) -> Watch:
-    """What tells how far all is, from how far a phase is: growth is a part of the work, the other phases the rest."""
-    growth = GROWTH / (1 + RELOCATION * effort.relocations)
+def _watch_of(phase: int, phases: int, growth: float, limits: Limits, tell: Tell) -> Watch:
+    """What tells how far all is, from how far a phase is: the first is the share `growth`, the others are the rest."""
 
     def watch(atoms: int, snr_db: float) -> bool:
         grown = growth * min(1.0, atoms / limits.atoms)
@@ -102,6 +104,14 @@ def plan_of(effort: Effort) -> list[Step]:
     return [*steps, _pruned, _filled(1.0, False), _swept(effort.polish_steps)]
 
 
+def rounds_of(count: int) -> list[Step]:
+    """What a fit does that begins with atoms.
+
+    In each round it spends some of the numbers that are left on new atoms and partials, and takes a step over all.
+    """
+    return [step for _ in range(count) for step in (_joined, _filled(1.0, True), _swept(1))]
+
+
 def _grown(share: float) -> Step:
     def step(problem: Problem, state: State, limits: Limits, watch: Watch, keep: Callable[[State], None]) -> bool:
         if is_good_enough(problem, state):
@@ -109,6 +119,11 @@ def _grown(share: float) -> Step:
         return grow(problem, state, limits.of(share), watch, keep)
 
     return step
+
+
+def _joined(problem: Problem, state: State, limits: Limits, watch: Watch, keep: Callable[[State], None]) -> bool:
+    """One round of growth."""
+    return is_good_enough(problem, state) or grow(problem, state, limits, watch, keep, rounds=1)
 
 
 def _thinned(share: float) -> Step:

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from ..core.audio import Audio
 from ..core.columns import NOISE_FREQ, OPTIONAL_COLUMNS, SILENT_DB
+from ..core.errors import SparseError
 from ..core.events import Events
+from ..core.learned import LearnedDictionary
 from ..dsp.looping import crossfade, fold
 from ..dsp.resample import resample
 from ..synth.air import render_air
@@ -22,6 +24,8 @@ from ..synth.rooms import in_room, room_response
 from .devices import choose_device
 from .editing import keep
 from .extents import ends_s
+from .learned_rendering import KIND as LEARNED
+from .learned_rendering import render_learned
 from .settings import RenderSettings
 from .transforms import transformed
 from .windows import render_mixes
@@ -34,13 +38,19 @@ RISE_S = 0.01  # in which a loop lets in what already rang before it: too short 
 Sound = NDArray[np.float32]
 
 
-def render(events: Events, settings: RenderSettings | None = None, room: Audio | None = None) -> Audio:
+def render(
+    events: Events,
+    settings: RenderSettings | None = None,
+    room: Audio | None = None,
+    dictionary: LearnedDictionary | None = None,
+) -> Audio:
     """The sound of a set of events; it may exceed full scale.
 
     Args:
-        events: of any kind.
+        events: of any kind that needs no model.
         settings: rate, pitch, time, gain, chance, wetness, loop; the source's where not given.
         room: the impulse response of one, of 1 or 2 channels and any rate; None: dry.
+        dictionary: of events of kind `learned`, which need theirs.
 
     Returns:
         Audio as long as the recording the events describe (times `time_stretch`), and as the room's tail; a loop as
@@ -50,18 +60,29 @@ def render(events: Events, settings: RenderSettings | None = None, room: Audio |
         SparseError: the device is not there, or the room has more channels or no sound.
     """
     settings = settings or RenderSettings()
-    return sound_of(transformed(events, settings), settings, room)
+    return sound_of(transformed(events, settings), settings, room, dictionary)
 
 
-def sound_of(events: Events, settings: RenderSettings, room: Audio | None = None) -> Audio:
-    """The sound of events that are as `settings` want them already (`transforms.transformed`); else like `render`."""
+def sound_of(
+    events: Events,
+    settings: RenderSettings,
+    room: Audio | None = None,
+    dictionary: LearnedDictionary | None = None,
+) -> Audio:
+    """The sound of events that are as `settings` want them already (`transforms.transformed`); else like `render`.
+
+    Raises:
+        ValueError: only a model can decode the events (`vectors.heard`).
+    """
+    if events.kind.has_vectors:
+        raise ValueError(f"events of kind {events.header.kind} are played as the atoms that their model makes of them")
     rate = settings.sample_rate or events.header.sample_rate
     length_s = settings.loop_s or events.header.duration_s
     samples = max(1, round(length_s * rate)) if length_s else 0
     loops = settings.loop_s is not None and samples > 0
     play = play_round if loops else play_once
     wet = None if room is None else settings.wet
-    sound = play(events, samples, rate, settings, wet)  # [1 or 2 mixes, channels, samples]
+    sound = play(events, samples, rate, settings, wet, dictionary)  # [1 or 2 mixes, channels, samples]
     if room is None:
         heard = sound[0]
     else:
@@ -71,7 +92,14 @@ def sound_of(events: Events, settings: RenderSettings, room: Audio | None = None
     return Audio(samples=heard, sample_rate=rate, name=events.header.source_name)
 
 
-def play_once(events: Events, samples: int, rate: int, settings: RenderSettings, wet: float | None = None) -> Sound:
+def play_once(
+    events: Events,
+    samples: int,
+    rate: int,
+    settings: RenderSettings,
+    wet: float | None = None,
+    dictionary: LearnedDictionary | None = None,
+) -> Sound:
     """The sound of events from the recording's start on.
 
     Args:
@@ -80,14 +108,26 @@ def play_once(events: Events, samples: int, rate: int, settings: RenderSettings,
         rate: in Hz.
         settings: whether there is noise, and where to compute.
         wet: the share that goes into a room, of events times their column `wet`; None: there is no room.
+        dictionary: of events of kind `learned`.
 
     Returns:
         float32 `[mixes, channels, samples]`: what stays dry and what is sent, or one mix of all without a room.
     """
+    if events.header.kind == LEARNED:
+        if dictionary is None:
+            raise SparseError("", "events of a learned dictionary need it", "give it with --dictionary")
+        return render_learned(events, dictionary, samples, rate, _shares(events, wet)).astype(np.float32)
     return _PLAYERS[events.header.kind](events, samples, rate, settings, wet)
 
 
-def play_round(events: Events, samples: int, rate: int, settings: RenderSettings, wet: float | None = None) -> Sound:
+def play_round(
+    events: Events,
+    samples: int,
+    rate: int,
+    settings: RenderSettings,
+    wet: float | None = None,
+    dictionary: LearnedDictionary | None = None,
+) -> Sound:
     """What is heard of events in each round once they have been repeated every so many samples, as `play_once` has it.
 
     Events that begin after the round are left out; what rings on after it is heard at the beginning of the next. What
@@ -100,7 +140,7 @@ def play_round(events: Events, samples: int, rate: int, settings: RenderSettings
     rise = np.sin(np.minimum(np.arange(ring_samples(events, samples, rate)) / (RISE_S * rate), 1) * (math.pi / 2)) ** 2
 
     def part(of: Events, length: int) -> Sound:
-        return play_once(of, length, rate, settings, wet)
+        return play_once(of, length, rate, settings, wet, dictionary)
 
     struck, rang = (keep(events, rows) for rows in (began, ~began))
     return np.asarray(

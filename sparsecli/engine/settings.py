@@ -15,15 +15,18 @@ from sparsecli.core.columns import (
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Quality = Literal["fast", "normal", "best"]
-Method = Literal["pursuit"]
+Method = Literal["siam", "pursuit"]
+Form = Literal["events", "atoms"]  # what a model's decomposition is written as
 Variant = Literal["plain", "cyclic", "orthogonal", "gradient"]
 SplitBy = Literal["note", "event"]  # what stems are of
 
 MAX_ATOMS = 100_000
 DEFAULT_ATOMS = 64
 LEAST_NUMBERS = NUMBERS_OF_STRIKE + NUMBERS_OF_MODE  # of an atom
+DEFAULT_EVENTS = 54  # vectors of 18 numbers: with the air, no more numbers than 64 atoms of 16
 DEFAULT_WINDOWS = 204  # windowed waves of five numbers: as many numbers as 64 atoms of 16
 MAX_THRESHOLD = 0.1  # beyond, what an atom leaves behind of its neighbours is as large as they are
+MAX_REFINE = 1000  # rounds, far beyond where they change anything
 MAX_SNR_DB = 150.0  # what float32 samples can tell from a perfect copy
 MIN_BANDWIDTH_HZ = 20.0  # the lowest audible tone
 MIN_BITS, MAX_BITS = 4.0, 16.0  # a number: below, too many modes drop out; above, plain float32 is no larger
@@ -121,24 +124,55 @@ class FitSettings:
         check_range("--seed", self.seed, 0, SEEDS - 1)
 
 
+# The settings of one method alone, and what the command line calls them.
+OPTIONS_OF: dict[Method, dict[str, str]] = {
+    "siam": {
+        "model": "--model",
+        "form": "--as",
+        "refine": "--refine",
+        "budget": "--budget",
+        "device": "--device",
+    },
+    "pursuit": {
+        "dictionary": "--dictionary",
+        "variant": "--variant",
+        "overlap": "the setting overlap",
+        "threshold": "the setting threshold",
+    },
+}
+
+
 @dataclass(frozen=True)
 class DecomposeSettings:
     """Settings of `decompose`.
 
     Attributes:
-        method: how events are found.
-        dictionary: of atoms: families joined by +, each with lengths of windows in samples after a colon.
-        variant: of the pursuit: `plain` takes the best atom and never looks back, `gradient` takes a step along the
+        method: how events are found: by a trained model (`siam`), or by `pursuit` over a dictionary.
+        model: of `siam`: the name of one that was fetched, or a file; None: the one that comes with the package.
+        form: of `siam`: `events` are vectors, which need the model; `atoms` sound the same and need it no more.
+        refine: of `siam`: rounds that the fit takes from there, which gives atoms.
+        budget: of `siam`: hard cap on the numbers in use for each 1.486 s, air included; None: no cap.
+        device: of `siam`: where torch works; `auto` takes the fastest there is.
+        dictionary: of `pursuit`: families joined by +, each with lengths of windows in samples after a colon; or a
+            learned one, a file (.safetensors) or learned: and the name of one that was fetched.
+        variant: of `pursuit`: `plain` takes the best atom and never looks back, `gradient` takes a step along the
             gradient of all amplitudes that a new atom meets, `orthogonal` solves them, `cyclic` chooses atoms again.
-        atoms: density: this many atoms for each 1.486 s of audio; None: 204, or as many as the SNR takes.
+        atoms: density: this many events for each 1.486 s of audio; None: 54, or as many as the budget allows, and for
+            `pursuit` 204, or as many as the SNR takes.
         snr_db: stop once this SNR is reached; None: no such goal.
         seconds: stop after this much time; None: no limit. The one rule that gives up identical bytes.
-        overlap: atoms of one frequency for each length of their window.
-        threshold: inner products between atoms of energy 1 that are smaller count as 0; 0 is exact and slow.
-        notes: group the events into musical notes.
+        overlap: of `pursuit`: atoms of one frequency for each length of their window.
+        threshold: of `pursuit`: inner products between atoms of energy 1 that are smaller count as 0; 0 is exact and
+            slow.
+        notes: group the events into musical notes; those of `siam` only as atoms.
     """
 
-    method: Method = "pursuit"
+    method: Method = "siam"
+    model: str | None = None
+    form: Form = "events"
+    refine: int = 0
+    budget: int | None = None
+    device: Device = "auto"
     dictionary: str = "gabor"
     variant: Variant = "plain"
     atoms: int | None = None
@@ -150,15 +184,31 @@ class DecomposeSettings:
 
     @property
     def density(self) -> int | None:
-        """Atoms for each 1.486 s at most; None: no such limit."""
+        """Events for each 1.486 s at most; None: no such limit."""
+        if self.method == "siam":
+            return DEFAULT_EVENTS if self.atoms is None and self.budget is None else self.atoms
         return DEFAULT_WINDOWS if self.atoms is None and self.snr_db is None else self.atoms
 
-    def __post_init__(self) -> None:
-        from .dictionaries import OVERLAPS, parse_dictionary
+    @property
+    def gives_atoms(self) -> bool:
+        """Whether the events become ordinary atoms."""
+        return self.form == "atoms" or self.refine > 0
 
-        parse_dictionary(self.dictionary)
+    def __post_init__(self) -> None:
+        from .dictionaries import OVERLAPS, names_learned, parse_dictionary
+
+        for other in (method for method in OPTIONS_OF if method != self.method):
+            for field, option in OPTIONS_OF[other].items():
+                if getattr(self, field) != getattr(DecomposeSettings, field):
+                    raise ValueError(f"{option} is of --method {other}; give that, or leave it out")
+        if self.method == "siam" and self.notes and not self.gives_atoms:
+            raise ValueError("--notes needs frequencies, which events of kind siam have not; add --as atoms")
+        if not names_learned(self.dictionary):
+            parse_dictionary(self.dictionary)
         check_range("--atoms", self.atoms, 1, MAX_ATOMS)
         check_range("--snr", self.snr_db, 0, MAX_SNR_DB, "dB")
+        check_range("--refine", self.refine, 0, MAX_REFINE)
+        check_range("--budget", self.budget, 1, None)
         check_range("--seconds", self.seconds, 0, None, "s")
         check_range("threshold", self.threshold, 0, MAX_THRESHOLD)
         if self.overlap not in OVERLAPS:

@@ -6,12 +6,13 @@ operation does stands in `operations.py`. Nothing heavy is imported here.
 
 from __future__ import annotations
 
+import keyword
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ..core.columns import KINDS
+from ..core.columns import KINDS, PAN_COLUMN
 from .settings import (
     MAX_GAIN_DB,
     MAX_PERTURB_OCTAVES,
@@ -22,10 +23,16 @@ from .settings import (
 )
 
 WHERE = "where"
+AS = "as"  # ordinary atoms of events that a model decodes
+ATOMS_KIND = "atoms"
 NOTES = "notes"  # said of a `where`: a note of which one event is selected is selected whole
 AUTO = "auto"  # the tempo that is found in the onsets
 DAY_S = 86400.0
-ATOMS = ("atoms",)  # what has decays, attacks, noise and places of its own
+ATOMS = (ATOMS_KIND,)  # what has decays, attacks and noise of its own
+HEARD = tuple(name for name, kind in KINDS.items() if not kind.decoded)  # what has frequencies of its own
+DECODED = tuple(name for name, kind in KINDS.items() if kind.has_vectors)
+CHANGEABLE = tuple(name for name, kind in KINDS.items() if kind.has_vectors or not kind.decoded)
+PLACED = tuple(name for name, kind in KINDS.items() if PAN_COLUMN in kind.stereo)
 FILE = "FILE"  # the metavar of what names an events file
 
 
@@ -111,8 +118,11 @@ QUALIFIERS: dict[str, Qualifier] = _by_name(
 
 _SEMITONES, _DB, _STRETCH = MAX_PITCH_SHIFT_SEMITONES, MAX_GAIN_DB, MAX_TIME_STRETCH
 OPERATIONS: dict[str, Operation] = _by_name(
-    Operation("pitch-shift", "ST", float, "Transpose by semitones; 0.01 is a cent.", -_SEMITONES, _SEMITONES),
-    Operation("to-scale", "SCALE", str, "Each note to the nearest of a scale, such as 'D minor'."),
+    Operation(AS, ATOMS_KIND, str, "All events that a model decodes as atoms, which need it no more.", kinds=DECODED),
+    Operation(
+        "pitch-shift", "ST", float, "Transpose by semitones; 0.01 is a cent.", -_SEMITONES, _SEMITONES, kinds=HEARD
+    ),
+    Operation("to-scale", "SCALE", str, "Each note to the nearest of a scale, such as 'D minor'.", kinds=HEARD),
     Operation("shift", "S", float, "Later by seconds; earlier with a minus.", -DAY_S, DAY_S),
     Operation(
         "time-stretch", "R", float, "Onsets and decays times a factor; 2 is slower.", 1 / _STRETCH, _STRETCH, ("about",)
@@ -126,9 +136,9 @@ OPERATIONS: dict[str, Operation] = _by_name(
     Operation("fade-out", "S", float, "To -60 dB over the last seconds, by onset.", 0.0, DAY_S),
     Operation("decay", "R", float, "Decays times a factor; peaks stay as loud.", 1e-3, 1e3, kinds=ATOMS),
     Operation("attack", "R", float, "Attacks times a factor; peaks stay as loud.", 1e-3, 1e3, kinds=ATOMS),
-    Operation("brightness", "DB", float, "Tilt of levels, in dB an octave about 1 kHz.", -60.0, 60.0),
+    Operation("brightness", "DB", float, "Tilt of levels, in dB an octave about 1 kHz.", -60.0, 60.0, kinds=HEARD),
     Operation("noise", "DB", float, "Noise of events louder; softer with a minus.", -_DB, _DB, kinds=ATOMS),
-    Operation("pan", "PLACE", float, "Place in a set of two channels: -1 left, 1 right.", -1.0, 1.0, kinds=ATOMS),
+    Operation("pan", "PLACE", float, "Place in a set of two channels: -1 left, 1 right.", -1.0, 1.0, kinds=PLACED),
     Operation("wet", "SHARE", float, "How much of render --wet they take; 0: out of the room.", 0.0, 1.0),
     Operation("air", "DB", float, "The air louder, whatever is selected; softer with a minus.", -_DB, _DB),
     Operation("mute", "", bool, "Remove."),
@@ -141,10 +151,10 @@ OPERATIONS: dict[str, Operation] = _by_name(
     Operation(
         "random-times", "", bool, "Notes at random times, evenly over the recording.", qualifiers=("seed",)
     ),
-    Operation("random-events", "", bool, "Events trade sounds and keep their times.", qualifiers=("seed",)),
+    Operation("random-events", "", bool, "Events trade sounds, or get new vectors; times stay.", qualifiers=("seed",)),
     Operation(
         "perturb", "OCTAVES", float, "One random change of sound, the same for all.", 0.0, MAX_PERTURB_OCTAVES,
-        ("seed",),
+        ("seed",), kinds=CHANGEABLE,
     ),
     Operation("sort", "QUANTITY", str, "Rows by a quantity; with a minus before it, the greatest first."),
     Operation("merge", FILE, str, "Add the events of a file, at their times."),
@@ -156,6 +166,15 @@ OPERATIONS: dict[str, Operation] = _by_name(
         qualifiers=("amount",), kinds=ATOMS,
     ),
 )  # fmt: skip
+
+
+def parameter_of(name: str) -> str:
+    """What Python calls an operation or a qualifier.
+
+    >>> parameter_of("pitch-shift"), parameter_of("as")
+    ('pitch_shift', 'as_')
+    """
+    return name.replace("-", "_") + "_" * keyword.iskeyword(name)
 
 
 def check_step(step: Step) -> None:
@@ -170,6 +189,8 @@ def check_step(step: Step) -> None:
         operation.check(step.value)
         for name, value in step.qualifiers.items():
             QUALIFIERS[name].check(value)
+        if step.name == AS and step.value != ATOMS_KIND:
+            raise ValueError(f"--{AS} {step.value} is not a choice; choose {ATOMS_KIND}")
         if "tempo" in operation.qualifiers:
             _check_grid(step.value, step.qualifiers.get("tempo", QUALIFIERS["tempo"].default))
         elif step.name == "to-scale":

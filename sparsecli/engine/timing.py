@@ -7,7 +7,8 @@ places in it; an event without a note moves by itself.
 The recording grows where a moved event would otherwise be cut shorter than it was, and is never shortened. An event
 that would begin more than 2 s before the recording, the most that a file holds, begins there as it would sound by then
 (exact once its rise is over); what has died away before the recording is dropped, and so is what would begin after a
-day.
+day. Of events that only a model can decode nobody knows here when they end: the recording grows as if they rang to its
+end, and those that would begin too early are dropped.
 """
 
 from __future__ import annotations
@@ -268,7 +269,7 @@ def _placed(events: Events, rows: Mask, onset_s: Floats, until_s: Floats) -> Eve
 def within_file(events: Events) -> Events:
     """Events whose onsets a file may hold, as the head of this module says."""
     early = events.onset_s < MIN_ONSET_S
-    if early.any():
+    if early.any() and not events.kind.decoded:
         events, early = _begun(events, early), early & (ends_s(events) <= 0)
     gone = early | (events.onset_s > MAX_ONSET_S)
     return events.take(~gone) if gone.any() else events

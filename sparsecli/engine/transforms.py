@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..core.errors import SparseError
 from ..core.events import Events
 from ..core.selection import select, selects_air
 from . import chance, editing, timing
@@ -28,6 +29,12 @@ def change_gain(events: Events, gain_db: float) -> Events:
 
 def transformed(events: Events, settings: RenderSettings) -> Events:
     """Events as settings of a rendering want them: what chance does, then time, pitch and gain."""
+    _check_learned(events, settings)
+    return moved(by_chance(events, settings), settings)
+
+
+def by_chance(events: Events, settings: RenderSettings) -> Events:
+    """What chance does to events in a rendering."""
     all_of_them = editing.every(events)
     if settings.random_events:
         events = chance.random_events(events, all_of_them, settings.seed)
@@ -35,9 +42,25 @@ def transformed(events: Events, settings: RenderSettings) -> Events:
         events = timing.random_times(events, all_of_them, settings.seed)
     if settings.perturb_octaves:
         events = chance.perturb(events, all_of_them, settings.perturb_octaves, settings.seed)
+    return events
+
+
+def moved(events: Events, settings: RenderSettings) -> Events:
+    """Events in the time, at the pitch and with the gain of a rendering."""
     events = stretch_time(events, settings.time_stretch)
     events = shift_pitch(events, settings.pitch_shift_semitones)
     return change_gain(events, settings.gain_db)
+
+
+def _check_learned(events: Events, settings: RenderSettings) -> None:
+    """Raise SparseError for what atoms of a learned dictionary cannot: they have no frequencies to change."""
+    if not events.kind.decoded or events.kind.has_vectors:
+        return
+    for option, value in (("--pitch-shift", settings.pitch_shift_semitones), ("--perturb", settings.perturb_octaves)):
+        if value:
+            raise SparseError(
+                option, f"events of kind {events.header.kind} have no frequencies to change", "leave it out"
+            )
 
 
 def keep_selected(events: Events, expression: str) -> Events:

@@ -70,6 +70,36 @@ def decode(source: Source, stretch: Stretch) -> tuple[NDArray[np.float32], int]:
             raise _damaged(source, error) from None
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How long a recording is, its sample rate in Hz, and its channels."""
+
+    frames: int
+    sample_rate: int
+    channels: int
+
+
+def read_layout(source: Source) -> Layout:
+    """The layout of a recording that libsndfile reads, without its samples.
+
+    Raises:
+        SparseError: it is none, holds no samples, or is damaged or cut short, as far as that shows.
+    """
+    cure = "convert it to FLAC"
+    try:
+        with _open_sound(source.stream) as sound:
+            _check_layout(sound, source)
+            if sound.frames >= _UNKNOWN_FRAMES:
+                raise SparseError(source.subject, f"is a {sound.format} stream of unstated length", cure)
+            if _is_cut_short(sound, source):
+                raise _cut_short(sound, source, 0, sound.frames)
+            return Layout(sound.frames, sound.samplerate, sound.channels)
+    except soundfile.LibsndfileError as error:
+        if error.code in _FOREIGN:
+            raise SparseError(source.subject, "is not a recording that libsndfile can read", cure) from None
+        raise _damaged(source, error) from None
+
+
 def _open_sound(stream: BinaryIO) -> soundfile.SoundFile:
     # By descriptor: libsndfile's calls back into Python would swallow a Ctrl-C and take it for the end of the file.
     stream.seek(0)

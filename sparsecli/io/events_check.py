@@ -119,7 +119,23 @@ def _check_windows(events: Events, subject: str) -> None:
         raise SparseError(subject, f"event {events.id[row]}: its shape {shape[row]:g} is none", f"give {_SHAPES_TOLD}")
 
 
-_CHECKS = {"atoms": _check_sounding, "gabor": _check_windows}
+def _check_learned(events: Events, subject: str) -> None:
+    """Numbers of atoms are whole, and signs 1 or -1."""
+    signs = [column.name for column in events.table if column.name.startswith("sign")]
+    for name in ["atom", *signs]:
+        values = events.column(name)
+        odd = values != np.rint(values) if name == "atom" else np.abs(values) != 1
+        if odd.any():
+            row = int(np.argmax(odd))
+            wanted = "a whole number" if name == "atom" else "1 or -1"
+            raise SparseError(subject, f"event {events.id[row]}: {name} is {values[row]:g}", f"give {wanted}")
+
+
+def _check_nothing_more(events: Events, subject: str) -> None:
+    """Vectors may be any within their ranges."""
+
+
+_CHECKS = {"atoms": _check_sounding, "gabor": _check_windows, "siam": _check_nothing_more, "learned": _check_learned}
 _SHAPES_TOLD = ", ".join(f"{number} ({name})" for name, number in SHAPES.items())
 
 

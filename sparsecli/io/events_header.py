@@ -53,10 +53,12 @@ def header_object(events: Events) -> Json:
     edits = {
         "edits": {"of": {"name": header.edited_name, "sha256": header.edited_sha256}, "operations": header.operations}
     }
+    model = {"model": {"name": header.model_name, "sha256": header.model_sha256}}
     return {
         "format": FORMAT,
         "version": VERSION,
         "kind": header.kind,
+        **(model if header.model_sha256 or header.model_name else {}),
         "duration_s": float(header.duration_s),
         "sample_rate": index(header.sample_rate),
         "channels": index(header.channels),
@@ -110,6 +112,7 @@ def parse_header(found: Json, columns: Any, subject: str) -> Header:
     source = Fields(fields.get("source", dict, {}), subject, "source.")
     edits = Fields(fields.get("edits", dict, {}), subject, "edits.")
     edited = Fields(edits.get("of", dict, {}), subject, "edits.of.")
+    model = Fields(fields.get("model", dict, {}), subject, "model.")
     header = Header(
         kind=fields.get("kind", str),
         duration_s=float(fields.number("duration_s", low=0.0, high=MAX_ONSET_S)),
@@ -124,11 +127,16 @@ def parse_header(found: Json, columns: Any, subject: str) -> Header:
         edited_name=edited.get("name", str, ""),
         edited_sha256=edited.get("sha256", str, ""),
         optional=_optional(columns),
+        model_name=model.get("name", str, ""),
+        model_sha256=model.get("sha256", str, ""),
     )
     if header.duration_s == 0:
         raise fields.fault("duration_s", "is 0")
     _check_file(header.source_name, header.source_sha256, source)
     _check_file(header.edited_name, header.edited_sha256, edited)
+    _check_file(header.model_name, header.model_sha256, model)
+    if KINDS[header.kind].decoded and not header.model_sha256:
+        raise model.fault("sha256", f"is missing, without which nobody can tell what events of kind {header.kind} are")
     if not all(isinstance(operation, dict) for operation in header.operations):
         raise edits.fault("operations", "are not objects")
     _check_values(header.operations, edits, "operations", _MAX_DEPTH)

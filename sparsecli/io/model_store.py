@@ -133,6 +133,23 @@ def find_model(name_or_path: str, dest: str | None = None) -> FoundModel:
     return FoundModel(path, sha256_of(path), None)
 
 
+def find_model_of(sha256: str, dest: str | None = None) -> FoundModel | None:
+    """The fetched model with these bytes, whatever its name; None where there is none. Nothing is ever downloaded.
+
+    Args:
+        sha256: of its file.
+        dest: the folder; None: as `model_folder` says.
+
+    Raises:
+        SparseError: its bytes have changed, or the folder's manifest cannot be read.
+    """
+    folder = model_folder(dest)
+    for model in local_models(folder):
+        if model.sha256 == sha256 and model.is_safe:
+            return FoundModel(verify_model(folder, model), sha256, model)
+    return None
+
+
 def no_model(subject: str, cure: str = "sparse info --legacy lists its tensors") -> SparseError:
     """Why weights of the original project are no model here."""
     return SparseError(subject, "holds weights of the original project, which no model of sparse can decode", cure)

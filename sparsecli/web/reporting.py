@@ -33,11 +33,13 @@ class Reporter:
     Args:
         place: where to.
         about: what the run is: name, settings, device, duration_s.
-        audio: what it works on, and the channels that its events have.
+        audio: what it works on, and the channels that its events have; None for a training, which has neither.
         gone: called once, with nothing, when the server does not answer any more.
     """
 
-    def __init__(self, place: Place, about: dict[str, Any], audio: tuple[Audio, int], gone: Callable[[], None]) -> None:
+    def __init__(
+        self, place: Place, about: dict[str, Any], audio: tuple[Audio, int] | None, gone: Callable[[], None]
+    ) -> None:
         self._place, self._about, self._audio, self._gone = place, about, audio, gone
         self._started = time.monotonic()
         self._points: list[dict[str, float]] = []
@@ -107,8 +109,9 @@ class Reporter:
     def _send(self) -> None:
         if self._run is None:
             self._run = int(json.loads(self._place.tell("/runs", json.dumps(self._about, default=str).encode()))["run"])
-            data, media_type = pack_audio(*self._audio)
-            self._place.tell(f"/runs/{self._run}/audio", data, media_type)
+            if self._audio is not None:
+                data, media_type = pack_audio(*self._audio)
+                self._place.tell(f"/runs/{self._run}/audio", data, media_type)
         with self._lock:
             points, self._points = self._points, []
             scene, self._scene = self._scene, None

@@ -36,7 +36,12 @@ def check_playable(events: Events, name: str) -> None:
     """Raise SparseError, naming where they come from, unless the page can play these events."""
     if events.header.kind != KIND:
         cause = f"holds events of kind {events.header.kind}, and the page plays those of kind {KIND} alone"
-        raise SparseError(name, cause, "hear them with sparse render")
+        cure = (
+            "make atoms of them with: sparse edit --as atoms"
+            if events.kind.has_vectors
+            else "hear them with sparse render"
+        )
+        raise SparseError(name, cause, cure)
 
 
 def pack_scene(events: Events) -> bytes:

@@ -14,7 +14,7 @@ from sparsecli.cli import fit, render
 from sparsecli.engine.settings import FitSettings, RenderSettings
 from sparsecli.io import audio, events_file, wav
 
-COMMANDS = ["fit", "decompose", "render", "edit", "fetch-models", "info", "compare", "view"]
+COMMANDS = ["fit", "decompose", "render", "edit", "fetch-models", "info", "compare", "view", "train"]
 HEAVY = ("torch", "numpy", "librosa", "scipy", "soundfile", "boto3", "safetensors")
 
 

@@ -11,7 +11,8 @@ import soundfile
 from sparsecli.io.audio import read_audio
 from sparsecli.io.events_file import load_events
 
-FEW = ["--atoms", "20"]
+PURSUIT = ["--method", "pursuit"]
+FEW = [*PURSUIT, "--atoms", "20"]
 
 
 def test_a_recording_becomes_events_of_kind_gabor(invoke, tone, tmp_path: Path):
@@ -60,7 +61,9 @@ def test_the_residual_gives_the_recording_back(invoke, tmp_path: Path):
 
 
 def test_settings_from_a_file_and_options(invoke, tone, tmp_path: Path):
-    (tmp_path / "mine.toml").write_text('[decompose]\natoms = 5\ndictionary = "damped:256"\nvariant = "gradient"\n')
+    (tmp_path / "mine.toml").write_text(
+        '[decompose]\nmethod = "pursuit"\natoms = 5\ndictionary = "damped:256"\nvariant = "gradient"\n'
+    )
     assert invoke("decompose", tone("a.wav"), "--config", "mine.toml", "--set", "overlap=8").exit_code == 0
     settings = load_events("a.npz").header.settings
     assert [settings[name] for name in ("atoms", "dictionary", "variant", "overlap", "method")] == [
@@ -71,14 +74,27 @@ def test_settings_from_a_file_and_options(invoke, tone, tmp_path: Path):
 @pytest.mark.parametrize(
     ("args", "line"),
     [
-        (["--dictionary", "haar"], "there is no dictionary 'haar'; there are gabor, chirp, damped, cosine, dirac"),
-        (["--dictionary", "gabor:300"], "a window of 300; windows are powers of two from 16 to 65536 samples"),
+        (
+            [*PURSUIT, "--dictionary", "haar"],
+            "there is no dictionary 'haar'; there are gabor, chirp, damped, cosine, dirac",
+        ),
+        (
+            [*PURSUIT, "--dictionary", "gabor:300"],
+            "a window of 300; windows are powers of two from 16 to 65536 samples",
+        ),
         (["--variant", "quick"], "--variant quick: is not a choice; choose one of plain, cyclic, orthogonal, gradient"),
-        (["--method", "magic"], "--method magic: is not a choice; choose one of pursuit"),
+        (["--method", "magic"], "--method magic: is not a choice; choose one of siam, pursuit"),
         (["--atoms", "0"], "--atoms 0 is out of range; give 1 to 100000"),
         (["--snr", "-3"], "--snr -3 is out of range; give 0 to 150 dB"),
-        (["--set", "overlap=3"], "an overlap of 3; give one of 2, 4, 8, 16"),
+        ([*PURSUIT, "--set", "overlap=3"], "an overlap of 3; give one of 2, 4, 8, 16"),
         (["--set", "treshold=0"], "treshold: unknown setting; the nearest known one is threshold"),
+        (["--dictionary", "gabor"], "--dictionary: is of --method pursuit; give that, or leave it out"),
+        (["--set", "overlap=8"], "the setting overlap is of --method pursuit; give that, or leave it out"),
+        ([*PURSUIT, "--as", "events"], "--as: is of --method siam; give that, or leave it out"),
+        ([*PURSUIT, "--refine", "2"], "--refine is of --method siam; give that, or leave it out"),
+        (["--as", "notes"], "--as notes: is not a choice; choose one of events, atoms"),
+        (["--notes"], "--notes needs frequencies, which events of kind siam have not; add --as atoms"),
+        (["--refine", "-1"], "--refine -1 is out of range; give 0 to 1000"),
     ],
 )
 def test_usage(invoke, tone, names, args: list[str], line: str):
@@ -97,7 +113,7 @@ def test_a_recording_that_is_too_short_is_said_and_the_others_are_done(invoke, t
 
 
 def test_silence(invoke, tone):
-    result = invoke("decompose", tone("a.wav", gain=0.0))
+    result = invoke("decompose", tone("a.wav", gain=0.0), *PURSUIT)
     assert (result.exit_code, "0 atoms, 0 numbers, no SNR (silence)" in result.stderr) == (0, True)
     assert invoke("render", "a.npz", "-o", "b.wav").exit_code == 0
     assert not read_audio("b.wav").samples.any()

@@ -157,7 +157,7 @@ def test_airs_one_after_another():
 
 def test_sets_that_do_not_go_together():
     events = strikes([0.0], [440.0])
-    other = replace(events, header=replace(events.header, kind="siam"))
+    other = replace(events, header=replace(events.header, kind="gabor"))
     for combine in (merge, concatenate, subtract, intersect):
         with pytest.raises(ValueError, match="kinds"):
             combine(events, other)

@@ -426,7 +426,8 @@ HEADERS = [
     ("version", 0, "its version is 0, which never was"),
     ("version", 1.0, "its version is not a whole number"),
     ("version", None, "its version is not a whole number"),
-    ("kind", "siam", "holds events of an unknown kind 'siam'; known: atoms, gabor; update sparse"),
+    ("kind", "waves", "holds events of an unknown kind 'waves'; known: atoms, gabor, siam; update sparse"),
+    ("kind", "siam", "its model.sha256 is missing, without which nobody can tell what events of kind siam are"),
     ("kind", ["atoms"], "its kind is not a text"),
     ("duration_s", 0, "its duration_s is 0"),
     ("duration_s", -1.5, "its duration_s is -1.5, which is not in 0 .. 86400"),
@@ -491,7 +492,7 @@ def test_writes_no_infinite_quality(tmp_path, value):
 def test_writes_no_header_that_it_would_not_read(tmp_path):
     assert refused(tmp_path, make_events(sample_rate=1)).startswith("its sample_rate is 1,")
     assert refused(tmp_path, make_events(source_name="a/b.wav")).startswith("its source.name")
-    assert refused(tmp_path, make_events(kind="siam")).startswith("holds events of an unknown kind")
+    assert refused(tmp_path, make_events(kind="waves")).startswith("holds events of an unknown kind")
 
 
 # Columns

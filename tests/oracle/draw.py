@@ -18,6 +18,7 @@ from sparsecli.core.columns import (
     MODES_PER_ATOM,
     NOISE_FREQ,
     SILENT_DB,
+    VECTOR,
 )
 from sparsecli.core.events import Events, Header, events_from_columns
 from sparsecli.engine.modal import Atoms
@@ -100,6 +101,25 @@ def draw_events(
         {name: values.numpy() for name, values in columns.items()},
         draw.between(-60, -40, 1, frames, AIR_BANDS).numpy(),
     )
+
+
+def draw_vectors(
+    seed: int, count: int, duration_s: float = 2.0, sample_rate: int = 22050, channels: int = 1, **header: Any
+) -> Events:
+    """Events of kind `siam` of -40 to 0 dB with vectors of normal numbers, in the order of their onsets, without air.
+
+    Their model's name is `tiny`, and its SHA-256 64 times `a`, unless told otherwise.
+    """
+    draw = Draw(seed)
+    columns = {
+        "onset_s": np.sort(draw.between(0.0, duration_s, count)),
+        "gain_db": draw.between(-40, 0, count),
+        "pan": draw.between(-1, 1, count),
+        **dict(zip(VECTOR, np.random.default_rng(seed).standard_normal((len(VECTOR), count)), strict=True)),
+    }
+    known = {"kind": "siam", "model_name": "tiny", "model_sha256": "a" * 64, **header}
+    made = Header(duration_s=duration_s, sample_rate=sample_rate, channels=channels, **known)
+    return events_from_columns(made, columns, np.zeros((channels, 0, AIR_BANDS)))
 
 
 def strikes(

@@ -474,7 +474,12 @@ function follow(app) {
   };
   runs.addEventListener("news", update);
   runs.addEventListener("chosen", update);
-  runs.addEventListener("lost", () => (byId("run-told").textContent = "The server does not answer. What is here stays, and can be edited and exported as JSON and WAV."));
+  byId("theme-button").addEventListener("click", update);
+  window.addEventListener("resize", update);
+  runs.addEventListener("lost", () => {
+    const rest = runs.current?.training ? "." : ", and can be edited and exported as JSON and WAV.";
+    byId("run-told").textContent = `The server does not answer. What is here stays${rest}`;
+  });
   app.setTab("run");
 }
 

@@ -62,7 +62,7 @@ export function listen(app) {
     if (own.matches?.("input:not([type=checkbox]):not([type=range]), textarea, select") || document.querySelector("dialog[open]")) return;
     if ((event.key === " " || event.key === "Enter") && own.matches?.("button, input, a")) return; // these press what has the focus
     const entry = byName.get(nameOfPress(event));
-    if (!entry) return;
+    if (!entry || (!app.session && event.key !== "?")) return; // before there are events, or of a training
     event.preventDefault();
     entry.act(app, event.key);
   });

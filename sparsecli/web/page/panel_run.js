@@ -1,6 +1,7 @@
 // The panel of a run that is going on: figures, settings and curves.
 
 import { byId, make, sharpContext } from "./dom.js";
+import { setTraining, showTraining } from "./training.js";
 
 const CURVES = [
   { key: "snr_db", name: "SNR, dB" },
@@ -15,6 +16,11 @@ export class RunPanel {
 
   show(run) {
     if (!run) return;
+    setTraining(Boolean(run.training));
+    if (run.training) {
+      showTraining(run);
+      return;
+    }
     byId("run-title").textContent = run.name;
     const last = run.points[run.points.length - 1] ?? {};
     const facts = {

@@ -1,0 +1,1 @@
+"""Networks: tensors to tensors, with weights that are learned."""
