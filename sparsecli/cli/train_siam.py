@@ -92,7 +92,7 @@ def _make(
 
     shape = shape_of(settings)
     material, told = _material(settings, skipped)
-    console.say(settings.audio_path or "--smoke", f"learns from {told}")
+    console.say(settings.audio_path or KIND, f"learns from {told}")
     unheard: list[SparseError] = []
     lessons = SiamLessons(shape, material, settings, processes, unheard)
     for error in unheard:

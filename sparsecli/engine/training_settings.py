@@ -36,7 +36,7 @@ class TrainSettings:
     device: Device = "auto"
     checkpoint_minutes: float = 5.0
     validate_steps: int = 500
-    log_steps: int = 20
+    log_steps: int = 10
 
     def __post_init__(self) -> None:
         check_range("--steps", self.steps, 1, None)

@@ -156,7 +156,10 @@ def read_onsets_s(recording: Recording) -> NDArray[np.float64]:
     assert recording.labels is not None
     try:
         with open(recording.labels, newline="", encoding="utf-8") as stream:
-            starts = [int(row["start_time"]) for row in csv.DictReader(stream)]
+            table = csv.DictReader(stream)
+            if "start_time" not in (table.fieldnames or ()):
+                raise ValueError("no column start_time")
+            starts = [int(row["start_time"]) for row in table]
     except (OSError, ValueError, KeyError, TypeError, UnicodeDecodeError, csv.Error) as error:
-        raise SparseError(recording.labels, f"is no table of notes ({error!r})") from None
+        raise SparseError(recording.labels, f"is no table of notes ({error})") from None
     return np.sort(np.array(starts, np.float64)) / MUSICNET_RATE

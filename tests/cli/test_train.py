@@ -81,7 +81,7 @@ def test_a_trial_makes_a_model(invoke, names, tmp_path: Path):
     (arrays_file,) = [name for name in kept if name.startswith("siam/checkpoint-2-")]
     assert kept == sorted(["siam", f"siam/{HEAD}", arrays_file, f"siam/{HISTORY}", f"siam/{MODEL}", "siam/tensorboard"])
     said = result.stderr.splitlines()
-    assert said[0] == "sparse: --smoke: learns from scenes of its own alone"
+    assert said[0] == "sparse: siam: learns from scenes of its own alone"
     assert said[1].startswith("sparse: siam: step 2 of 2: loss ") and " events/s" in said[1]
     assert said[2].startswith("sparse: siam: siam/model.safetensors: 2 steps, loss ") and len(said) == 3
 
