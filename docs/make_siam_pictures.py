@@ -35,7 +35,7 @@ def events_of(path: Path) -> Events:
 def picture_of_training(history: Path) -> Figure:
     """What the answers of the eye leave of true tones, and how unlike normal random numbers vectors are."""
     lines = [json.loads(line) for line in history.read_text().splitlines()]
-    told = (("missed_db", "energy of true tones that answers leave, dB"), ("vector_nats", "nats a number of a vector"))
+    told = (("missed_db", "left of true tones, dB"), ("vector_nats", "nats a number"))
     figure, both = pyplot.subplots(1, 2, figsize=(11, 3.4), layout="constrained")
     for axes, (name, label) in zip(both, told, strict=True):
         steps, values = np.array([(line["step"], line[name]) for line in lines if name in line]).T

@@ -37,7 +37,8 @@ WITH_EXAMPLES = [page for page in PAGES if re.search(r"^```(sh|python)$", page.r
 SONG_S = 0.6  # of the example, from its first note on: two notes, which take a second or two to fit
 SONG_RATE = 22050
 EVERYWHERE = {"--help", "--version", "--install-completion", "--show-completion"}
-OF_OTHERS = {"--clips", "--nproc-per-node", "--logdir"}  # options of the benches, of torchrun and of TensorBoard
+# Options of the benches, of torchrun and of TensorBoard.
+OF_OTHERS = {"--clips", "--midi", "--soundfont", "--fits", "--nproc-per-node", "--logdir"}
 
 
 def load_script(path: Path) -> ModuleType:
@@ -161,7 +162,10 @@ def test_the_make_targets_exist():
 
 def test_pictures_are_small():
     sizes = {path.name: path.stat().st_size for path in (ROOT / "docs" / "images").iterdir()}
-    assert set(sizes) == {"events.png", "atom.png", "view.png", "view-dark.png", "monitor.png"}
+    assert set(sizes) == {"events.png", "atom.png", "view.png", "view-dark.png", "monitor.png"} | {
+        "siam-events.png",
+        "siam-training.png",
+    }
     assert max(sizes.values()) < 250_000
 
 

@@ -69,8 +69,8 @@ def recognise(
     if len(source) == STEREO:
         there = decode(events, siam)
         events = with_pans(events, there.of, solve_pans(there.atoms, (source[1] - source[0]) / 2, settings.device))
-    events = with_air(events, decode(events, siam).atoms, source)
-    events = with_noise(events, siam, source)
+    coherent = render(decode(events, siam).atoms, RenderSettings(noise=False)).samples
+    events = with_noise(with_air(events, coherent, source), coherent, siam, source)
     atoms = decode(events, siam).atoms
     if not settings.gives_atoms:
         return events, atoms, found.complete
@@ -140,21 +140,20 @@ def with_pans(events: Events, of: NDArray[np.int64], pans: NDArray[np.float64]) 
     return replace(events, params=params)
 
 
-def with_air(events: Events, atoms: Events, source: NDArray[np.float32]) -> Events:
-    """Events with the air of what their sound as atoms leaves of the source `[channels, samples]`; silence has none."""
+def with_air(events: Events, coherent: NDArray[np.float32], source: NDArray[np.float32]) -> Events:
+    """Events with the air of what the sound of their tones leaves of the source, `[channels, samples]` both."""
     if not np.any(source):
         return events
-    left = torch.from_numpy(source - render(atoms, RenderSettings(noise=False)).samples)
+    left = torch.from_numpy(source - coherent)
     air = torch.stack([fit_air(channel, events.header.sample_rate) for channel in left])
     return replace(events, air=air.numpy().astype(np.float32))
 
 
-def with_noise(events: Events, siam: Siam, source: NDArray[np.float32]) -> Events:
+def with_noise(events: Events, coherent: NDArray[np.float32], siam: Siam, source: NDArray[np.float32]) -> Events:
     """Events with the bursts of noise that their tones and the air leave unexplained in the source."""
     if not len(events) or not np.any(source):
         return events
     rate = events.header.sample_rate
-    coherent = render(decode(events, siam).atoms, RenderSettings(noise=False)).samples
     cells = make_cells(torch.from_numpy(source), torch.from_numpy(coherent), torch.from_numpy(events.air), rate)
     pan = events.column("pan") if "pan" in events.columns else np.zeros(len(events))
     places = [events.columns.index(name) - 1 for name in VECTOR]

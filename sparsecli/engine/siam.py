@@ -40,13 +40,13 @@ from .siam_bands import Peaks, ask, find_peaks, join_peaks
 from .siam_tones import give_tones
 
 LOWEST_HZ = 20.0
-LOOKS = 8  # in which the events are taken at most, each about as many
+LOOKS = 8  # at least: none takes more than its share of the events
 PEAKS_PER_PICK = 3  # of each scale, for each event that a look may take
 LEAST_PEAKS = 64
 UNLIKELY = 0.02  # of a peak that the model takes for the beginning of an event: it ends where all are less
-RIVALS = 3  # events that are compared with all their tones, for each that a look may take
+RIVALS = 2  # events that are compared with all their tones, for each that a look may take
 ASKED_AGAIN = 6  # of all scales, for each event: those that are made exact
-WEAKEST = 0.1  # of the best gain of a look: what is weaker waits, since it may be a side lobe
+WEAKEST = 0.05  # of the best gain of a look: what is weaker waits, since it may be a side lobe
 STEPS = 1  # of conjugate gradients over the amplitudes of what a look takes
 FILLS = 2  # times that slots which were left empty are offered new tones in the end
 LAST_STEPS = 4  # over all amplitudes in the end

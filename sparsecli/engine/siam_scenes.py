@@ -46,11 +46,7 @@ def draw_scene(shape: SiamShape, draw: torch.Generator, bank: Strikes | None = N
     rate = shape.sample_rate
     samples = int(SCENE_S * rate)
     count = int(math.exp(_uniform(draw, 0.0, math.log(MOST_STRIKES))))
-    if bank is None or not len(bank.attack_s):
-        strikes = strikes_of(torch.randn(count, VECTOR, generator=draw, dtype=torch.float64))
-    else:
-        rows = torch.randint(len(bank.attack_s), (count,), generator=draw)
-        strikes = _varied(Strikes(*(getattr(bank, name)[rows] for name in Strikes.__dataclass_fields__)), draw)
+    strikes = draw_strikes(count, draw, bank)
     onset_s = torch.rand(count, generator=draw, dtype=torch.float64) * (SCENE_S + 0.5) - 0.5
     middle, spread = _uniform(draw, *GAIN_DB), _uniform(draw, 0.0, 12.0)
     gain_db = middle + spread * torch.randn(count, generator=draw, dtype=torch.float64)
@@ -60,6 +56,14 @@ def draw_scene(shape: SiamShape, draw: torch.Generator, bank: Strikes | None = N
     noise = torch.randn(samples, generator=draw)
     smooth = torch.nn.functional.avg_pool1d(noise[None], 5, stride=1, padding=2)[0]  # darker than white
     return Excerpt(sound.float() + floor * smooth, atoms)
+
+
+def draw_strikes(count: int, draw: torch.Generator, bank: Strikes | None = None) -> Strikes:
+    """So many strikes, out of a bank and varied, or drawn from `MEAN` and `SPREAD`."""
+    if bank is None or not len(bank.attack_s):
+        return strikes_of(torch.randn(count, VECTOR, generator=draw, dtype=torch.float64))
+    rows = torch.randint(len(bank.attack_s), (count,), generator=draw)
+    return _varied(Strikes(*(getattr(bank, name)[rows] for name in Strikes.__dataclass_fields__)), draw)
 
 
 def _varied(strikes: Strikes, draw: torch.Generator) -> Strikes:

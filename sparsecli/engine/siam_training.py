@@ -98,16 +98,17 @@ def _peaks_of(shape: SiamShape, excerpt: Excerpt, draw: torch.Generator) -> Batc
 def spread_out(strikes: Strikes, draw: torch.Generator) -> Tensor:
     """Plain coordinates `[E, 16]` of strikes, chance where a tone or the noise that they are of is not there.
 
-    All others would stand on one point there, which no map makes normal random numbers of.
+    All others would stand on one point there, which no map makes normal random numbers of. The atoms that are learned
+    from have no noise, so that its three numbers are learned as what they are by themselves.
     """
     plain = coordinates_of(strikes)
     chance = torch.randn(plain.shape, generator=draw, dtype=plain.dtype)
     absent = torch.zeros_like(plain, dtype=torch.bool)
     tones = strikes.level_db <= FAINTEST_DB  # [E, 4]
     absent[:, 3:6], absent[:, 9:13] = tones[:, 1:], tones
-    absent[:, 14:] = (strikes.noise_level_db <= FAINTEST_DB)[:, None]
+    absent[:, 13:] = (strikes.noise_level_db <= FAINTEST_DB)[:, None]
     blurred = torch.zeros_like(plain)
-    blurred[:, 6:9], blurred[:, 13] = 0.1 * tones[:, 1:], 0.3 * absent[:, 14]
+    blurred[:, 6:9] = 0.1 * tones[:, 1:]
     return torch.where(absent, chance, plain + blurred * chance)
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from sparsecli.core.errors import SparseError
 from sparsecli.models.siam import Siam, SiamShape
-from sparsecli.models.siam_file import FORMAT, VERSION, load_siam, save_siam
+from sparsecli.models.siam_file import FORMAT, VERSION, load_siam, packaged_siam, save_siam
 
 SMALL = SiamShape(scales=(256,), width=4, voice_width=4, voice_depth=2)
 SAID = {"format": FORMAT, "version": VERSION, "shape": json.dumps(SMALL.to_json())}
@@ -83,3 +83,9 @@ def test_damaged_files_are_refused(model: Siam, tmp_path: Path):
     for name, why in (("nan", "not numbers"), ("short", "damaged"), ("pickle", "not a safetensors file")):
         with pytest.raises(SparseError, match=why):
             load_siam(tmp_path / f"{name}.safetensors")
+
+
+def test_the_model_of_the_package_is_whole_and_small():
+    model = load_siam(packaged_siam())
+    assert model.shape == SiamShape()  # what the program trains unless told otherwise
+    assert packaged_siam().stat().st_size <= 8 << 20
