@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from sparsecli.core.errors import SparseError
 from sparsecli.engine.settings import DEFAULT_ATOMS, EFFORTS, FitSettings
 from sparsecli.web.settings import ViewSettings
 
@@ -36,6 +37,7 @@ FORMATS = ("npz", "json", "csv")
 EXTENSIONS = (".npz", ".json", ".csv")
 
 CHECKPOINT_EVERY_S = 60.0
+METHODS, INITS = (options.choices_of(FitSettings, name) for name in ("method", "init"))
 
 
 def _efforts_told() -> str:
@@ -66,6 +68,16 @@ Format = Annotated[str | None, options.file_format(FORMATS)]
 Quality = Annotated[
     str | None,
     setting("quality", "--quality", "|".join(EFFORTS), f"How much work: {_efforts_told()}."),
+]
+Method = Annotated[str | None, setting("method", "--method", "|".join(METHODS), "How atoms are found.")]
+Init = Annotated[str | None, setting("init", "--init", "|".join(INITS), "Where --method descent begins.")]
+Iterations = Annotated[int | None, setting("iterations", "--iterations", "N", "Steps of descent at most.")]
+Rates = Annotated[str | None, setting("lr", "--lr", "HIGH..LOW", "Learning rate of descent, from first to last step.")]
+LossOption = Annotated[
+    str | None, setting("loss", "--loss", "NAME[+W*NAME...]", "What descent lowers, e.g. mrstft+0.1*scattering.")
+]
+Sparsity = Annotated[
+    float | None, setting("sparsity", "--sparsity", "W", "Weight of the mean amplitude beside the loss of descent.")
 ]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on from the checkpoint beside the output, if an earlier fit left one.")
@@ -99,6 +111,12 @@ def fit_command(
     assignments: options.Set = None,
     file_format: Format = None,
     quality: Quality = None,
+    method: Method = None,
+    init: Init = None,
+    iterations: Iterations = None,
+    lr: Rates = None,
+    loss: LossOption = None,
+    sparsity: Sparsity = None,
     resume: Resume = False,
     keep_partial: KeepPartial = False,
     monitor: Monitored = False,
@@ -117,7 +135,10 @@ def fit_command(
     """
     console = Console(quiet, progress)
     with usage_errors(console):
+        options.check_choice("--method", method, METHODS)
+        options.check_choice("--init", init, INITS)
         settings = settings_from(context, FitSettings, "fit", config, assignments)
+        check_method(context, settings)
         options.check_choice("--format", file_format, FORMATS)
         options.check_choice("--quality", quality, tuple(EFFORTS))
         outputs = plan_outputs(inputs, output, f".{file_format or FORMATS[0]}")
@@ -139,6 +160,15 @@ def fit_command(
             for places in zip(inputs, outputs, beside, strict=True)
         ]
         run_each(fit_one, tasks, console, print_json if as_json else None, jobs, keep_partial)
+
+
+def check_method(context: typer.Context, settings: FitSettings) -> None:
+    """Raise SparseError where an option was given, be it with its default, that the method has no use for."""
+    given = {name for name, value in context.params.items() if value is not None}
+    try:
+        settings.check_method(given)
+    except ValueError as error:
+        raise SparseError("", str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -184,6 +214,9 @@ def fit_one(task: FitTask, console: Console, interrupts: Interrupts) -> Record:
     if checkpoint is not None:
         remove(checkpoint)
     record = record_of(task.input, task.output, result, task.settings.notes)
+    if result.skipped:
+        cure = "a lower --lr may do without"
+        console.say(task.input, f"{plural(result.skipped, 'step')} of descent left out: not finite", cure)
     console.say(task.input, _summary(record))
     return record
 
@@ -192,11 +225,13 @@ def _reporting(
     progress: Progress, interrupts: Interrupts, watching: Reporter | None
 ) -> Callable[[fitting.Progress], bool]:
     def report(state: fitting.Progress) -> bool:
-        progress.update(state.done_s, state.total_s, f"{state.atoms} atoms, SNR {state.snr_db:.1f} dB")
+        reached = f"SNR {state.snr_db:.1f} dB" if state.loss is None else f"loss {state.loss:.4f}"
+        progress.update(state.done_s, state.total_s, f"{state.atoms} atoms, {reached}")
         if watching:
             share = state.done_s / state.total_s if state.total_s else 0.0
             left = 10 ** (-state.snr_db / 10)  # of the recording's energy
-            watching.point(share, atoms=state.atoms, snr_db=state.snr_db, loss=left)
+            loss = left if state.loss is None else state.loss
+            watching.point(share, atoms=state.atoms, snr_db=state.snr_db, loss=loss)
         return not interrupts.requested
 
     return report

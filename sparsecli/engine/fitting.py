@@ -33,7 +33,9 @@ from ..dsp.quality import log_mel_db, snr_db
 from ..dsp.resample import resample
 from ..synth.air import air_frames
 from ..synth.modes import envelope_peak, support_s
-from .checkpoints import Checkpoint, digest_of, to_checkpoint, to_state
+from .checkpoints import Checkpoint, check_owner, digest_of, to_checkpoint, to_state
+from .descending import descended, is_of_descent
+from .descent import Seen
 from .devices import choose_device, one_thread
 from .modal import Atoms, join
 from .notes import group_notes
@@ -53,12 +55,16 @@ _MODE = ("freq{}_hz", "level{}_db", "phase{}_rad")
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a fit has come: seconds of audio done of all, atoms found, SNR of the coherent part in dB."""
+    """How far a fit has come: seconds of audio done of all, atoms found, SNR of the coherent part in dB, and the loss.
+
+    That is of a descent; a search has none.
+    """
 
     done_s: float
     total_s: float
     atoms: int
     snr_db: float
+    loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -70,12 +76,14 @@ class FitResult:
         seconds: the fit took.
         complete: False where it was asked to stop early.
         codes: of quantised events, for a packed file.
+        skipped: steps of a descent that were left out because something in them was not finite.
     """
 
     events: Events
     seconds: float
     complete: bool
     codes: Codes | None = None
+    skipped: int = 0
 
 
 def fit(
@@ -111,7 +119,7 @@ def fit(
         events = replace(events, header=replace(events.header, quality=measure(events, source)))
         events = group_notes(events) if settings.notes else events
         events, codes = (events, None) if settings.bits is None else quantise_fit(events, source, settings)
-    return FitResult(events, watch.elapsed_s, not watch.asked_to_stop, codes)
+    return FitResult(events, watch.elapsed_s, not watch.asked_to_stop, codes, watch.skipped)
 
 
 def quantise_fit(events: Events, source: NDArray[np.float32], settings: FitSettings) -> tuple[Events, Codes]:
@@ -162,15 +170,28 @@ class _Watch:
         self.duration_s, self.limit_s, self.on_progress = duration_s, settings.seconds, on_progress
         self.most = most_atoms(settings, duration_s)
         self.asked_to_stop = False
+        self.skipped = 0
 
     @property
     def elapsed_s(self) -> float:
         return time.monotonic() - self.started
 
     def __call__(self, atoms: int, snr_db: float) -> bool:
-        done_s = self.duration_s * min(1.0, atoms / self.most)
-        if self.on_progress and self.on_progress(Progress(done_s, self.duration_s, atoms, snr_db)) is False:
+        return self._goes_on(Progress(self.duration_s * min(1.0, atoms / self.most), self.duration_s, atoms, snr_db))
+
+    def descending(self, seen: Seen) -> bool:
+        """The same of a descent."""
+        done_s = self.duration_s * seen.done
+        return self._goes_on(Progress(done_s, self.duration_s, seen.active, seen.snr_db, seen.loss))
+
+    def _goes_on(self, progress: Progress) -> bool:
+        if self.on_progress and self.on_progress(progress) is False:
             self.asked_to_stop = True
+        return self.goes_on
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether nothing asks the fit to end."""
         return not (self.asked_to_stop or (self.limit_s is not None and self.elapsed_s > self.limit_s))
 
 
@@ -179,7 +200,7 @@ def _fit_modes(
     source: NDArray[np.float32],
     settings: FitSettings,
     spend: int,
-    watch: Callable[[int, float], bool],
+    watch: _Watch,
     on_checkpoint: Callable[[Callable[[], Checkpoint]], None] | None = None,
     resume: Checkpoint | None = None,
     on_events: Callable[[Callable[[], Events]], None] | None = None,
@@ -209,8 +230,23 @@ def _fit_modes(
         if on_events:
             on_events(lambda: found_so_far(join(state.atoms)))
 
-    start = to_state(resume, belongs_to, centred.device) if resume else None
-    atoms = pursue(centred / peak, rate, settings, spend, watch, keep, start)
+    def keep_descent(checkpoint: Callable[[], Checkpoint], atoms: Callable[[], Atoms]) -> None:
+        if on_checkpoint:
+            on_checkpoint(checkpoint)
+        if on_events:
+            on_events(lambda: found_so_far(atoms()))
+
+    check_owner(resume, belongs_to)
+    in_descent = resume if resume and is_of_descent(resume) else None
+    atoms = None
+    if not in_descent and (settings.method, settings.init) != ("descent", "random"):
+        start = to_state(resume, belongs_to, centred.device) if resume else None
+        atoms = pursue(centred / peak, rate, settings, spend, watch, keep, start)
+    if settings.method != "search" and (atoms is None or watch.goes_on):
+        atoms, watch.skipped = descended(
+            centred / peak, rate, settings, spend, atoms, belongs_to, watch.descending, keep_descent, in_descent
+        )
+    assert atoms is not None
     return found_so_far(atoms)
 
 
