@@ -24,6 +24,7 @@ from .descent import (
     without_faint,
 )
 from .modal import Atoms, no_atoms
+from .pursuit import most_atoms
 from .scaled import WIDTH, Scaled, from_atoms, joined, to_atoms
 from .settings import FitSettings
 
@@ -81,7 +82,8 @@ def descended(
     resumed, begin = (None, None if found is None else from_atoms(found, rate))
     if resume:
         resumed, begin = from_checkpoint(resume, target.device)
-    per_stretch = min(settings.density, max(1, spend // (WIDTH * batches.stretches)))
+    wanted = min(most_atoms(settings, len(target) / rate), spend // WIDTH)
+    per_stretch = max(1, round(wanted / batches.stretches))
     start = random_start(batches, per_stretch, settings.seed) if begin is None else sorted_start(batches, begin)
 
     def kept(descent: Descent) -> None:
