@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
 from sparsecli.core.errors import SparseError
-from sparsecli.engine.settings import DEFAULT_ATOMS, EFFORTS, FitSettings
+from sparsecli.core.settings import read_variables
+from sparsecli.engine.settings import DEFAULT_ATOMS, EFFORTS, Envelope, FitSettings
 from sparsecli.web.settings import ViewSettings
 
 from . import options
@@ -38,6 +39,7 @@ EXTENSIONS = (".npz", ".json", ".csv")
 
 CHECKPOINT_EVERY_S = 60.0
 METHODS, INITS = (options.choices_of(FitSettings, name) for name in ("method", "init"))
+ENVELOPES = get_args(Envelope)
 
 
 def _efforts_told() -> str:
@@ -79,6 +81,12 @@ LossOption = Annotated[
 Sparsity = Annotated[
     float | None, setting("sparsity", "--sparsity", "W", "Weight of the mean amplitude beside the loss of descent.")
 ]
+Bursts = Annotated[
+    str | None, setting("envelope", "--envelope", "|".join(ENVELOPES), "Descend to bursts and what they set ringing.")
+]
+Room = Annotated[
+    str | None, setting("room", "--room", "FILE|NAME", "Where these sound: an impulse response, or one by its name.")
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on from the checkpoint beside the output, if an earlier fit left one.")
 ]
@@ -117,6 +125,8 @@ def fit_command(
     lr: Rates = None,
     loss: LossOption = None,
     sparsity: Sparsity = None,
+    envelope: Bursts = None,
+    room: Room = None,
     resume: Resume = False,
     keep_partial: KeepPartial = False,
     monitor: Monitored = False,
@@ -137,6 +147,7 @@ def fit_command(
     with usage_errors(console):
         options.check_choice("--method", method, METHODS)
         options.check_choice("--init", init, INITS)
+        options.check_choice("--envelope", envelope, ENVELOPES)
         settings = settings_from(context, FitSettings, "fit", config, assignments)
         check_method(context, settings)
         options.check_choice("--format", file_format, FORMATS)
@@ -194,23 +205,25 @@ def fit_one(task: FitTask, console: Console, interrupts: Interrupts) -> Record:
     from sparsecli.io.audio import read_audio
     from sparsecli.io.checkpoint_file import checkpoint_path, remove
     from sparsecli.io.events_file import save_events
+    from sparsecli.io.rooms import read_room
 
     from .found import record_of
 
     audio = read_audio(task.input, *task.excerpt_s)
     for notice in notices(audio, task.residual is not None):
         console.say(task.input, notice)
+    room = None if task.settings.room is None else read_room(task.settings.room, _folder_of_rooms())
     checkpoint = checkpoint_path(task.output)
     resumed = _read_checkpoint(checkpoint) if task.resume else None
     with console.progress(task.input) as progress, watched(task, audio, console) as watching:
         report = _reporting(progress, interrupts, watching)
         on_events = watching.events_so_far if watching else None
-        result = fit(audio, task.settings, report, _keeping(checkpoint), resumed, on_events)
+        result = fit(audio, task.settings, report, _keeping(checkpoint), resumed, on_events, room)
         if watching:
             watching.end(result.events, result.complete)
     save_events(task.output, result.events, overwrite=task.overwrite, file_format=task.file_format, codes=result.codes)
     if task.residual is not None:
-        _write_residual(task, audio, result.events)
+        _write_residual(task, audio, result.events, room)
     if checkpoint is not None:
         remove(checkpoint)
     record = record_of(task.input, task.output, result, task.settings.notes)
@@ -219,6 +232,12 @@ def fit_one(task: FitTask, console: Console, interrupts: Interrupts) -> Record:
         console.say(task.input, f"{plural(result.skipped, 'step')} of descent left out: not finite", cure)
     console.say(task.input, _summary(record))
     return record
+
+
+def _folder_of_rooms() -> str:
+    from sparsecli.io.rooms import VARIABLE
+
+    return read_variables().get(VARIABLE, "")
 
 
 def _reporting(
@@ -270,7 +289,7 @@ def _keeping(path: Path | None) -> Callable[[Callable[[], Checkpoint]], None] | 
     return keep
 
 
-def _write_residual(task: FitTask, audio: Audio, events: Events) -> None:
+def _write_residual(task: FitTask, audio: Audio, events: Events, room: Audio | None) -> None:
     """The recording, folded where the fit folds it, minus the full rendering, as float samples, which nothing can clip.
 
     `sparse render --residual` adds it again.
@@ -283,8 +302,9 @@ def _write_residual(task: FitTask, audio: Audio, events: Events) -> None:
     from sparsecli.io.audio import write_audio
 
     assert task.residual is not None
-    rendered = render(events, RenderSettings(device=task.settings.device))
-    residual = replace(audio, samples=source_of(audio) - rendered.samples)  # [channels, samples]
+    source = source_of(audio)
+    rendered = render(events, RenderSettings(device=task.settings.device, wet=1.0), room)
+    residual = replace(audio, samples=source - rendered.samples[:, : source.shape[1]])  # [channels, samples]
     write_audio(task.residual, residual, bit_depth="float", overwrite=task.overwrite)
 
 

@@ -14,28 +14,30 @@ from ..core.errors import SparseError
 from ..losses.naming import parse_loss
 from .checkpoints import Checkpoint
 from .descent import (
+    MODES,
     Descent,
     Plan,
     Seen,
+    Voice,
     descend,
     make_batches,
     random_start,
     sorted_start,
     without_faint,
 )
-from .modal import Atoms, no_atoms
+from .modal import Atoms
 from .pursuit import most_atoms
-from .scaled import WIDTH, Scaled, from_atoms, joined, to_atoms
+from .scaled import WIDTH, Scaled, from_atoms, joined
 from .settings import FitSettings
 
 PHASE = 1 << 20  # of a checkpoint: beyond any of the search's
 STATE, BEGUN, SETTLED, START = "descent_", "begun_", "settled_", "start_"  # before the names of arrays
 
 Report = Callable[[Seen], bool]
-Keep = Callable[[Callable[[], Checkpoint], Callable[[], Atoms]], None]
+Keep = Callable[[Callable[[], Checkpoint], Callable[[], Scaled]], None]
 
 
-def plan_of(settings: FitSettings) -> Plan:
+def plan_of(settings: FitSettings, voice: Voice = MODES) -> Plan:
     """What the settings ask of a descent."""
     polishing = settings.method == "search+descent"
     return Plan(
@@ -45,6 +47,7 @@ def plan_of(settings: FitSettings) -> Plan:
         sparsity=settings.sparsity,
         relocates=not polishing,
         trusted=polishing,
+        voice=voice,
     )
 
 
@@ -58,7 +61,8 @@ def descended(
     watch: Report,
     keep: Keep,
     resume: Checkpoint | None = None,
-) -> tuple[Atoms, int]:
+    voice: Voice = MODES,
+) -> tuple[Scaled, int]:
     """Atoms for a recording, by descent.
 
     Args:
@@ -71,9 +75,10 @@ def descended(
         watch: told how it goes; what it returns says whether to go on.
         keep: given, after every step, what makes a checkpoint and what makes the atoms so far.
         resume: a checkpoint of an earlier descent.
+        voice: what the numbers mean.
 
     Returns:
-        Atoms `[1, A]` with onsets in samples, and how many steps were skipped because they were not finite.
+        Atoms, and how many steps were skipped because they were not finite.
 
     Raises:
         SparseError: the checkpoint is damaged.
@@ -82,20 +87,20 @@ def descended(
     resumed, begin = (None, None if found is None else from_atoms(found, rate))
     if resume:
         resumed, begin = from_checkpoint(resume, target.device)
-    wanted = min(most_atoms(settings, len(target) / rate), spend // WIDTH)
+    wanted = min(most_atoms(settings, len(target) / rate), spend // WIDTH)  # a splat is counted as an atom
     per_stretch = max(1, round(wanted / batches.stretches))
-    start = random_start(batches, per_stretch, settings.seed) if begin is None else sorted_start(batches, begin)
+    start = random_start(batches, per_stretch, settings.seed, voice) if begin is None else sorted_start(batches, begin)
 
     def kept(descent: Descent) -> None:
         keep(
             lambda: to_checkpoint(belongs_to, descent, begin),
-            lambda: to_atoms(joined([*descent.settled, descent.atoms]), rate),
+            lambda: without_faint(joined([*descent.settled, descent.atoms]), voice),
         )
 
-    if not float(target.abs().max() if len(target) else 0.0):
-        return no_atoms(device=target.device), 0
-    atoms, skipped = descend(batches, start, plan_of(settings), watch, kept, resumed)
-    return to_atoms(without_faint(atoms), rate), skipped
+    if not len(target) or not float(target.abs().max()):
+        return voice.random(0, 0.0, 1.0, batches.highest_hz, 0), 0
+    atoms, skipped = descend(batches, start, plan_of(settings, voice), watch, kept, resumed)
+    return without_faint(atoms, voice), skipped
 
 
 def to_checkpoint(belongs_to: str, descent: Descent, start: Scaled | None) -> Checkpoint:
@@ -121,7 +126,7 @@ def from_checkpoint(checkpoint: Checkpoint, device: torch.device) -> tuple[Desce
         atoms, begun = (_scaled(prefix, arrays, device) for prefix in (STATE, BEGUN))
         rows = len(begun)
         mean, square, age = (torch.from_numpy(arrays[STATE + name]).to(device) for name in ("mean", "square", "age"))
-        wide = (rows, WIDTH + atoms.extra.shape[1])
+        wide = (rows, atoms.numbers.shape[1] + atoms.extra.shape[1])
         if [tuple(moment.shape) for moment in (mean, square, age)] != [wide, wide, (rows,)] or len(atoms) != rows:
             raise ValueError("arrays of unlike shapes")
         iteration, skipped, batch = (int(number) for number in arrays[STATE + "counts"].tolist())
@@ -146,7 +151,7 @@ def _scaled(prefix: str, arrays: Mapping[str, NDArray[np.generic]], device: torc
     atoms = Scaled(*(torch.from_numpy(arrays[prefix + entry.name]).to(device) for entry in fields(Scaled)))
     count = len(atoms.numbers)
     shapes = [tuple(getattr(atoms, entry.name).shape) for entry in fields(Scaled)]
-    slots = atoms.used.shape[1]
-    if shapes != [(count, WIDTH), (count, slots), (count,), (count, slots)] or atoms.used.dtype != torch.bool:
+    width, slots = atoms.numbers.shape[1], atoms.used.shape[1]
+    if shapes != [(count, width), (count, slots), (count,), (count, slots)] or atoms.used.dtype != torch.bool:
         raise ValueError("arrays of unlike shapes")
     return atoms

@@ -19,7 +19,7 @@ from ..losses.names import SURROGATE
 from ..losses.naming import Loss
 from ..synth.modes import render_modes
 from .relocation import found_atoms, missing, random_atoms
-from .scaled import FREQ, LOWEST_HZ, ONSET, UNIT_OF, Scaled, bounds_of, joined, modes_of, peaks_of, values_of
+from .scaled import DECAY, FREQ, LOWEST_HZ, ONSET, UNIT_OF, Scaled, bounds_of, joined, modes_of, peaks_of, values_of
 
 BATCH = 8  # stretches that are stepped at once: bounds memory, and makes up for what a step costs by itself
 BETAS, EPSILON = (0.9, 0.99), 1e-10  # of Adam
@@ -32,9 +32,40 @@ RELOCATE_UNTIL = 0.8  # of all steps: what is moved later has no time to settle
 RELOCATED = 1 / 32  # of the atoms at a time, at least one: the weakest, where they add less than what is missing
 WEAK = 0.25  # an atom goes if the mode that is missing is so many times stronger: 1 / this in energy
 PATIENCE, LEAST_GAIN = 300, 1e-3  # steps in which the mean loss must fall by this share
+BATCH_SEEDS = 1 << 17  # seeds of a draw for each seed of a fit: one a batch of some 12 s
 TRUST_S = 0.005  # that a polish may move an onset
 TRUST_LOBES = 0.25  # and a frequency, in 1 / the time that its mode rings
 FADING = 0.995  # of the surrogate's damping at each step
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What scaled numbers mean: how they sound, and where they may lie.
+
+    Attributes:
+        sound: of atoms over so many samples of a rate from a first sample on, `[samples]`.
+        peaks: of their amplitudes, `[E, M]`.
+        bounds: least and largest numbers, from the onsets' and the highest frequency in Hz.
+        random: so many atoms with onsets between two times, up to a frequency, of a seed.
+        found: atoms for what is lacking, as `relocation.found_atoms`.
+        decay: column of the decay.
+        anchored: phases are those at `anchor_s`.
+    """
+
+    sound: Callable[[Scaled, int, int, int], Tensor]
+    peaks: Callable[[Scaled], Tensor]
+    bounds: Callable[[Scaled, float, float, float], tuple[Tensor, Tensor]]
+    random: Callable[[int, float, float, float, int], Scaled]
+    found: Callable[[Tensor, int, int, float, float], Scaled]
+    decay: int
+    anchored: bool
+
+
+def _sound(atoms: Scaled, samples: int, rate: int, start: int) -> Tensor:
+    return render_modes(modes_of(atoms), samples, rate, start=start)
+
+
+MODES = Voice(_sound, peaks_of, bounds_of, random_atoms, found_atoms, DECAY, anchored=True)
 
 
 @dataclass(frozen=True)
@@ -48,6 +79,7 @@ class Plan:
         sparsity: weight of the mean peak amplitude of the modes, in units of the recording's peak.
         relocates: dead atoms are moved to what is missing.
         trusted: onsets and frequencies stay near where they begin.
+        voice: what the numbers mean.
     """
 
     loss: Loss
@@ -56,6 +88,7 @@ class Plan:
     sparsity: float = 0.0
     relocates: bool = True
     trusted: bool = False
+    voice: Voice = MODES
 
     def rate_at(self, iteration: int) -> float:
         """The learning rate of a step."""
@@ -170,7 +203,7 @@ class Bounds:
 def _bounds(batches: Batches, descent: Descent, plan: Plan) -> Bounds:
     """Of the atoms of a batch as they are when it begins; numbers beyond them stay where they are."""
     start = descent.start
-    low, high = bounds_of(start, *batches.ends_s(descent.batch), batches.highest_hz)
+    low, high = plan.voice.bounds(start, *batches.ends_s(descent.batch), batches.highest_hz)
     low, high = torch.minimum(low, start.numbers), torch.maximum(high, start.numbers)
     if not plan.trusted:
         return Bounds(low, high, torch.ones_like(low))
@@ -230,21 +263,18 @@ def _descend_batch(
 ) -> bool:
     rows = batches.rows(descent.batch)
     values = plan.loss.against(rows, batches.rate)
-    begin, end = batches.span(descent.batch)
-    carried = torch.zeros(end - begin, device=rows.device)
-    if descent.settled:
-        carried = render_modes(modes_of(joined(descent.settled)), end - begin, batches.rate, start=begin)
+    heard = _heard(batches, descent, plan.voice)
     bounds = _bounds(batches, descent, plan)
     surrogate = SURROGATE in plan.loss.names
     if surrogate and not descent.iteration:
         descent.atoms.extra.fill_(math.log(2))
     energy = float(rows.square().sum())
     while len(descent.atoms) and descent.iteration < plan.iterations:
-        sound = step(batches, descent, plan, rows, values, carried, bounds, surrogate)
+        sound = step(descent, plan, heard, values, bounds, surrogate)
         descent.iteration += 1
         moving = plan.relocates and descent.iteration < RELOCATE_UNTIL * plan.iterations
         if moving and descent.iteration % RELOCATE_EVERY == 0:
-            relocate(batches, descent, rows, sound, bounds)
+            relocate(batches, descent, plan.voice, rows, sound, bounds)
         keep(descent)
         if descent.iteration % 10 == 0 and not watch(_seen(batches, descent, plan, rows, sound, energy)):
             return False
@@ -253,17 +283,32 @@ def _descend_batch(
     return True
 
 
+def _heard(batches: Batches, descent: Descent, voice: Voice) -> Callable[[Scaled], Tensor]:
+    """What gives the sound `[stretches, T]` of a batch's atoms, with what earlier ones still sound."""
+    begin, end = batches.span(descent.batch)
+    carried = torch.zeros(end - begin, device=batches.target.device)
+    if descent.settled:
+        carried = voice.sound(joined(descent.settled), end - begin, batches.rate, begin)
+    return lambda atoms: (voice.sound(atoms, end - begin, batches.rate, begin) + carried).view(-1, batches.stretch)
+
+
 def step(
-    batches: Batches,
     descent: Descent,
     plan: Plan,
-    rows: Tensor,
+    heard: Callable[[Scaled], Tensor],
     values: Callable[..., Tensor],
-    carried: Tensor,
     bounds: Bounds,
-    surrogate: bool,
+    surrogate: bool = False,
 ) -> Tensor:
     """One step of Adam on all atoms of a batch; returns their sound before it, `[stretches, T]`.
+
+    Args:
+        descent: what it changes.
+        plan: loss, learning rates, sparsity.
+        heard: the sound of atoms, `[stretches, T]`.
+        values: the losses `[stretches]` of a sound at a step.
+        bounds: of the numbers.
+        surrogate: the further dampings are descended too.
 
     A step in which the loss or a gradient is not finite changes nothing but the count of such steps.
     """
@@ -271,10 +316,9 @@ def step(
     leaf = torch.cat([atoms.numbers, atoms.extra], dim=1).requires_grad_()
     width = atoms.numbers.shape[1]
     moving = replace(atoms, numbers=leaf[:, :width], extra=leaf[:, width:])
-    begin, end = batches.span(descent.batch)
-    sound = (render_modes(modes_of(moving), end - begin, batches.rate, start=begin) + carried).view_as(rows)
+    sound = heard(moving)
     losses = values(sound, descent.iteration)  # [stretches]
-    price = plan.sparsity * peaks_of(moving).sum() / max(int(atoms.used.sum()), 1) * len(rows)
+    price = plan.sparsity * plan.voice.peaks(moving).sum() / max(int(atoms.used.sum()), 1) * len(sound)
     (slope,) = torch.autograd.grad(losses.sum() + price, leaf)
     if not surrogate:
         slope[:, width:] = 0.0
@@ -298,36 +342,32 @@ def step(
     return sound.detach()
 
 
-def relocate(batches: Batches, descent: Descent, rows: Tensor, sound: Tensor, bounds: Bounds) -> int:
+def relocate(batches: Batches, descent: Descent, voice: Voice, rows: Tensor, sound: Tensor, bounds: Bounds) -> int:
     """Move atoms that do nothing to what is missing, a few at a time; returns how many.
 
     The weakest go first; those that sound stay unless what is missing is much stronger than they are.
     """
     atoms = descent.atoms
-    lacking = missing(sound, rows).flatten()
-    strength = _energies(atoms)
-    most = max(1, round(RELOCATED * len(atoms)))
     begin, _ = batches.span(descent.batch)
-    found = found_atoms(lacking, most, batches.rate, LOWEST_HZ, batches.highest_hz)
-    if not len(found):
-        return 0
+    most = max(1, round(RELOCATED * len(atoms)))
+    found = voice.found(missing(sound, rows).flatten(), most, batches.rate, LOWEST_HZ, batches.highest_hz)
     found.numbers[:, ONSET] += begin / batches.rate / UNIT_OF["s"]
-    found.anchor_s = found.anchor_s + begin / batches.rate
-    moved = 0
+    strength = _energies(atoms, voice)
     weakest = torch.argsort(strength, stable=True)[: len(found)].tolist()
-    for place, (row, offered) in enumerate(zip(weakest, _energies(found).tolist(), strict=False)):
-        if float(strength[row]) > WEAK * offered:
-            break
+    offered = _energies(found, voice).tolist()
+    taken = [(row, place) for place, row in enumerate(weakest) if float(strength[row]) <= WEAK * offered[place]]
+    for row, place in taken:
         atoms.numbers[row] = torch.minimum(torch.maximum(found.numbers[place], bounds.low[row]), bounds.high[row])
-        atoms.used[row], atoms.anchor_s[row], atoms.extra[row] = found.used[place], found.anchor_s[place], 0.0
+        atoms.used[row], atoms.extra[row] = found.used[place], 0.0
+        if voice.anchored:
+            atoms.anchor_s[row] = found.anchor_s[place] + begin / batches.rate
         descent.mean[row], descent.square[row], descent.age[row] = 0.0, 0.0, 0.0
-        moved += 1
-    return moved
+    return len(taken)
 
 
-def _energies(atoms: Scaled) -> Tensor:
-    """About the energy of each atom, `[E]`: power at its peak times its decay; of all that is under full scale."""
-    return peaks_of(atoms).square().sum(1) * values_of(atoms, "decay_s").clamp(max=STRETCH_S)
+def _energies(atoms: Scaled, voice: Voice) -> Tensor:
+    """About the energy of each atom, `[E]`: power at its peak times its decay."""
+    return voice.peaks(atoms).square().sum(1) * atoms.numbers[:, voice.decay].exp().clamp(max=STRETCH_S)
 
 
 def has_settled(history: list[float]) -> bool:
@@ -338,14 +378,14 @@ def has_settled(history: list[float]) -> bool:
     return late > (1 - LEAST_GAIN) * early
 
 
-def active(atoms: Scaled) -> Tensor:
+def active(atoms: Scaled, voice: Voice = MODES) -> Tensor:
     """Which atoms sound, bool `[E]`."""
-    return (peaks_of(atoms) > 10 ** (DEAD_DB / 20)).any(1)
+    return (voice.peaks(atoms) > 10 ** (DEAD_DB / 20)).any(1)
 
 
-def without_faint(atoms: Scaled) -> Scaled:
+def without_faint(atoms: Scaled, voice: Voice = MODES) -> Scaled:
     """The atoms without modes that nobody hears, and without those of no other."""
-    used = atoms.used & (peaks_of(atoms) > 10 ** (FAINT_DB / 20))
+    used = atoms.used & (voice.peaks(atoms) > 10 ** (FAINT_DB / 20))
     return replace(atoms, used=used, extra=torch.zeros_like(atoms.extra)).take(torch.nonzero(used.any(1))[:, 0])
 
 
@@ -363,19 +403,19 @@ def _reach(atoms: Scaled) -> Tensor:
 
 def _seen(batches: Batches, descent: Descent, plan: Plan, rows: Tensor, sound: Tensor, energy: float) -> Seen:
     left = float((rows - sound).square().sum())
-    sounding = sum(int(active(own).sum()) for own in (*descent.settled, descent.atoms))
+    sounding = sum(int(active(own, plan.voice).sum()) for own in (*descent.settled, descent.atoms))
     done = (descent.batch + descent.iteration / plan.iterations) / batches.count
     snr_db = 10 * math.log10(max(energy, 1e-30) / max(left, 1e-20 * energy, 1e-30))
     return Seen(done, sounding, descent.history[-1] if descent.history else math.nan, snr_db)
 
 
-def random_start(batches: Batches, per_stretch: int, seed: int) -> Callable[[int], Scaled]:
+def random_start(batches: Batches, per_stretch: int, seed: int, voice: Voice = MODES) -> Callable[[int], Scaled]:
     """Random atoms for each batch: so many for each stretch."""
 
     def start(batch: int) -> Scaled:
         first_s, last_s = batches.ends_s(batch)
         count = per_stretch * (len(batches.rows(batch)))
-        return random_atoms(count, first_s + MARGIN_S, last_s, batches.highest_hz, seed * 65537 + batch)
+        return voice.random(count, first_s + MARGIN_S, last_s, batches.highest_hz, seed * BATCH_SEEDS + batch)
 
     return start
 

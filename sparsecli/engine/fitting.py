@@ -43,7 +43,10 @@ from .panning import solve_pans
 from .pursuit import most_atoms, pursue
 from .quantising import quantise
 from .rendering import render
+from .scaled import Scaled, to_atoms
 from .settings import Device, FitSettings, RenderSettings
+from .splats import to_events as splat_events
+from .splats import voice_of
 from .state import State
 from .texture import BURST_WORTH_DB, Burst, Cells, burst_centres, fit_air, fit_burst, make_cells
 
@@ -93,6 +96,7 @@ def fit(
     on_checkpoint: Callable[[Callable[[], Checkpoint]], None] | None = None,
     resume: Checkpoint | None = None,
     on_events: Callable[[Callable[[], Events]], None] | None = None,
+    room: Audio | None = None,
 ) -> FitResult:
     """Fit events to a recording. In two channels each atom has its place; more than two are folded to mono.
 
@@ -103,20 +107,25 @@ def fit(
         on_checkpoint: given, after each round, what makes the checkpoint that a later fit may go on from.
         resume: such a checkpoint, of the same recording and settings; the result is the same as without a break.
         on_events: given, after each round, what makes the events of modes that are found so far.
+        room: the response of `settings.room`, in which sources and excitations sound; folded to mono.
 
     Raises:
         SparseError: the device is not there, or the checkpoint is of something else.
+        ValueError: a room is named and not given, or the other way round.
     """
     settings = settings or FitSettings()
+    if (room is None) != (settings.room is None):
+        raise ValueError("a room is named by `settings.room` and given as `room`, both or neither")
+    room = None if room is None else replace(room, samples=room.mono()[None])
     watch = _Watch(audio.duration_s, settings, on_progress)
     source = source_of(audio)
     spend = spendable(settings, audio.duration_s)
     with one_thread():
-        room = _room_for_modes(spend - air_numbers(audio.duration_s, len(source)), len(source))
-        events = _fit_modes(audio, audio.mono(), settings, room, watch, on_checkpoint, resume, on_events)
+        for_modes = _room_for_modes(spend - air_numbers(audio.duration_s, len(source)), len(source))
+        events = _fit_modes(audio, audio.mono(), settings, for_modes, watch, on_checkpoint, resume, on_events, room)
         events = place_atoms(events, source, settings.device)
-        events = add_texture(events, source, spend - events.numbers)
-        events = replace(events, header=replace(events.header, quality=measure(events, source)))
+        events = add_texture(events, source, spend - events.numbers, room)
+        events = replace(events, header=replace(events.header, quality=measure(events, source, room)))
         events = group_notes(events) if settings.notes else events
         events, codes = (events, None) if settings.bits is None else quantise_fit(events, source, settings)
     return FitResult(events, watch.elapsed_s, not watch.asked_to_stop, codes, watch.skipped)
@@ -204,6 +213,7 @@ def _fit_modes(
     on_checkpoint: Callable[[Callable[[], Checkpoint]], None] | None = None,
     resume: Checkpoint | None = None,
     on_events: Callable[[Callable[[], Events]], None] | None = None,
+    room: Audio | None = None,
 ) -> Events:
     """Events of modes alone, for the source `[samples]`, found at twice the bandwidth."""
     rate = fit_rate(audio.sample_rate, settings)
@@ -230,11 +240,18 @@ def _fit_modes(
         if on_events:
             on_events(lambda: found_so_far(join(state.atoms)))
 
-    def keep_descent(checkpoint: Callable[[], Checkpoint], atoms: Callable[[], Atoms]) -> None:
+    voice = voice_of(settings, audio.sample_rate, rate, room)
+
+    def descended_so_far(atoms: Scaled) -> Events:
+        if settings.envelope:
+            return splat_events(atoms, settings.envelope, header, float(peak), room is not None)
+        return found_so_far(to_atoms(atoms, rate))
+
+    def keep_descent(checkpoint: Callable[[], Checkpoint], atoms: Callable[[], Scaled]) -> None:
         if on_checkpoint:
             on_checkpoint(checkpoint)
         if on_events:
-            on_events(lambda: found_so_far(atoms()))
+            on_events(lambda: descended_so_far(atoms()))
 
     check_owner(resume, belongs_to)
     in_descent = resume if resume and is_of_descent(resume) else None
@@ -243,9 +260,10 @@ def _fit_modes(
         start = to_state(resume, belongs_to, centred.device) if resume else None
         atoms = pursue(centred / peak, rate, settings, spend, watch, keep, start)
     if settings.method != "search" and (atoms is None or watch.goes_on):
-        atoms, watch.skipped = descended(
-            centred / peak, rate, settings, spend, atoms, belongs_to, watch.descending, keep_descent, in_descent
+        descent, watch.skipped = descended(
+            centred / peak, rate, settings, spend, atoms, belongs_to, watch.descending, keep_descent, in_descent, voice
         )
+        return descended_so_far(descent)
     assert atoms is not None
     return found_so_far(atoms)
 
@@ -313,18 +331,19 @@ def place_atoms(events: Events, source: NDArray[np.float32], device: Device = "a
     return replace(events, params=params)
 
 
-def add_texture(events: Events, source: NDArray[np.float32], numbers: int) -> Events:
+def add_texture(events: Events, source: NDArray[np.float32], numbers: int, room: Audio | None = None) -> Events:
     """The events with the air of what they leave of the source and noise bursts, within so many numbers.
 
     Args:
         events: of modes.
         source: `[channels, samples]`; each channel has an air of its own.
         numbers: what air and bursts may use together.
+        room: in which the events sound.
     """
     if not np.any(source):
         return events
     rate = events.header.sample_rate
-    coherent = torch.from_numpy(render(events, RenderSettings(noise=False)).samples)
+    coherent = torch.from_numpy(_heard(events, source, room, noise=False))
     signal = torch.from_numpy(source)
     air = torch.empty(len(source), 0, AIR_BANDS)
     if numbers >= air_numbers(events.header.duration_s, len(source)):
@@ -359,7 +378,7 @@ def add_bursts(events: Events, cells: Cells, residual_power: NDArray[np.float64]
         cost = NUMBERS_OF_BURST + NUMBERS_OF_BAND * int(free)
         return (burst if burst and burst.gain_db >= BURST_WORTH_DB else None), free, cost
 
-    rows = list(range(len(events)))
+    rows = [row for row in range(len(events)) if params[row, place["noise_level_db"]] <= SILENT_DB]
     if numbers < len(rows) * (NUMBERS_OF_BURST + NUMBERS_OF_BAND):  # not enough for all: the best first
         worths = [burst.gain_db / cost if burst else 0.0 for burst, _, cost in map(burst_of, rows)]
         rows = sorted((row for row in rows if worths[row]), key=lambda row: -worths[row])
@@ -392,7 +411,12 @@ def _spare_modes(events: Events, residual_power: NDArray[np.float64]) -> NDArray
     return np.asarray(energy < 10 ** (SPARE_DB / 10) * (total[end] - total[begin]))
 
 
-def measure(events: Events, source: NDArray[np.float32]) -> dict[str, float]:
+def _heard(events: Events, source: NDArray[np.float32], room: Audio | None, noise: bool = True) -> NDArray[np.float32]:
+    """The sound of events, all of what they send into a room in it, over the source `[channels, samples]`."""
+    return render(events, RenderSettings(noise=noise, wet=1.0), room).samples[:, : source.shape[1]]
+
+
+def measure(events: Events, source: NDArray[np.float32], room: Audio | None = None) -> dict[str, float]:
     """Quality reached at the source's rate, over all channels of the source `[channels, samples]` as one signal.
 
     SNR and log-mel distance of the coherent part and of all; nothing where the source is silent.
@@ -400,8 +424,7 @@ def measure(events: Events, source: NDArray[np.float32]) -> dict[str, float]:
     if not np.any(source):
         return {}
     rate = events.header.sample_rate
-    coherent = render(events, RenderSettings(noise=False)).samples
-    full = render(events).samples
+    coherent, full = (_heard(events, source, room, noise) for noise in (False, True))
     figures = {
         "snr_db": snr_db(source, coherent),
         "snr_full_db": snr_db(source, full),

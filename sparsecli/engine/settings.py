@@ -19,6 +19,7 @@ Quality = Literal["fast", "normal", "best"]
 Method = Literal["pursuit"]
 FitMethod = Literal["search", "descent", "search+descent"]
 Init = Literal["random", "search"]
+Envelope = Literal["gamma", "gaussian"]  # of the bursts of source and excitation
 Variant = Literal["plain", "cyclic", "orthogonal", "gradient"]
 SplitBy = Literal["note", "event"]  # what stems are of
 
@@ -40,7 +41,14 @@ MAX_LOOP_S = 86400.0  # a day, as long as events may be
 MAX_ROUNDS = 10_000
 MAX_ITERATIONS = 10_000_000
 MAX_SPARSITY = 1e6
-OF_DESCENT = ("init", "iterations", "lr", "loss", "sparsity")  # settings of `fit` that the search has no use for
+OF_DESCENT = (
+    "init",
+    "iterations",
+    "lr",
+    "loss",
+    "sparsity",
+    "envelope",
+)  # settings of `fit` that the search has no use for
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,8 @@ class FitSettings:
         lr: learning rate of the first step and of the last, in scaled units (docs/losses.md).
         loss: what descent lowers: a name or a sum such as mrstft+0.1*scattering (docs/losses.md).
         sparsity: weight of the mean amplitude of the modes, in units of the recording's peak, beside the loss.
+        envelope: descend to sources and excitations (docs/losses.md), whose bursts have this envelope; None: to atoms.
+        room: in which they sound: an impulse response, a file or the name of one in IMPULSE_RESPONSE_PATH; None: dry.
     """
 
     atoms: int | None = None
@@ -117,6 +127,8 @@ class FitSettings:
     lr: str = "1e-2..1e-4"
     loss: str = "mrstft"
     sparsity: float = 0.1
+    envelope: Envelope | None = None
+    room: str | None = None
 
     @property
     def learning_rates(self) -> tuple[float, float]:
@@ -155,6 +167,10 @@ class FitSettings:
         idle = [name for name in OF_DESCENT if name in given]
         if self.method == "search" and idle:
             raise ValueError(f"--{idle[0]} belongs to --method descent or search+descent; the search has no use for it")
+        if self.envelope and (self.method != "descent" or self.init != "random"):
+            raise ValueError("--envelope belongs to --method descent with --init random: a search finds atoms")
+        if self.room and not self.envelope:
+            raise ValueError("--room belongs to --envelope; `sparse render --room` plays any events in a room")
         if self.method == "search+descent" and "init" in given:
             raise ValueError("--init belongs to --method descent; search+descent begins at what the search found")
         if self.method == "descent" and self.init == "random" and self.snr_db is not None:

@@ -87,12 +87,11 @@ def auditory_image(signal: Tensor, rate: int, peak: Tensor) -> Tensor:
     strobes = blocks.detach().argmax(-1) + torch.arange(frames, device=signal.device) * hop  # [G, C, frames]
     after = strobes[..., None] + torch.arange(intervals, device=signal.device)
     segments = padded.gather(-1, after.flatten(2)).view(*after.shape)  # [G, C, frames, intervals]
-    fading = [math.exp(-back * STROBE_S / FADE_S) for back in range(BUFFER)]
-    image = segments * (fading[0] / sum(fading))
-    for back in range(1, min(BUFFER, frames)):
-        earlier = torch.nn.functional.pad(segments[:, :, :-back], (0, 0, back, 0))
-        image = image + earlier * (fading[back] / sum(fading))
-    return image
+    frame = torch.arange(frames, device=signal.device)
+    back = frame[:, None] - frame  # of each strobe that a frame still holds  [frames, frames]
+    held = (back >= 0) & (back < BUFFER)
+    fading = torch.where(held, torch.exp(-back.to(signal.dtype) * (STROBE_S / FADE_S)), 0.0)
+    return (fading / fading[-1].sum()) @ segments
 
 
 def against_auditory_image(reference: Tensor, rate: int) -> Compare:
