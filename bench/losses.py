@@ -196,6 +196,12 @@ def study(loss: str, case: Case, scenes: int) -> tuple[float, float | None, floa
     return float(history[-1].float().mean()), statistics.median(steps) if steps else None, cpu_ms
 
 
+def table_of_losses() -> str:
+    """As `make docs` writes it."""
+    rows = [[f"`{name}`", told] for name, told in LOSSES.items()]
+    return table(["name", "what, and its unit"], rows).replace("|---|---:|", "|---|---|")
+
+
 def cost(loss: str) -> tuple[float, float]:
     """CPU ms of a step for 64 atoms on 1.486 s, and the peak of the process's memory in MB."""
     target = 0.1 * torch.randn(1, COST_SAMPLES, generator=torch.Generator().manual_seed(0))
@@ -260,9 +266,12 @@ def main() -> None:
         print(json.dumps(measure(arguments.measure, arguments.scenes)))
         return
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        figures = dict(
-            zip(arguments.only, pool.map(partial(measure_apart, scenes=arguments.scenes), arguments.only), strict=True)
-        )
+        measured = pool.map(partial(measure_apart, scenes=arguments.scenes), arguments.only)
+        write(arguments, dict(zip(arguments.only, measured, strict=True)))
+
+
+def write(arguments: argparse.Namespace, figures: dict[str, dict[str, Any]]) -> None:
+    """The page of the figures of each loss."""
     head = ["loss", *(case.name for case in cases())]
     found = [
         [f"`{loss}`", *(f"{100 * share:.0f}" for share in own["shares"]), f"{100 * statistics.mean(own['shares']):.0f}"]
@@ -281,7 +290,9 @@ def main() -> None:
         arguments,
         "Losses, and what they buy",
         PROSE,
-        table(["name", "what, and its unit"], [[f"`{name}`", told] for name, told in LOSSES.items()]),
+        "<!-- table: losses -->",
+        table_of_losses(),
+        "<!-- end of table -->",
         SPLATS,
         STUDY.format(scenes=arguments.scenes, cpu_min=sum(own["cpu_s"] for own in figures.values()) / 60),
         "Scenes in which the truth is found, in per cent:",
@@ -330,7 +341,29 @@ Processor time of a step (rendering, loss, gradient, Adam) for 64 atoms of four 
 thread, the median of 12, and the peak memory of the process by then, interpreter and libraries included. The last
 column is a step of the study, rendering included."""
 
-SPLATS = """"""
+SPLATS = """## Sources and excitations
+
+`--config original` is the experiment from which this program grew, gamma and Gaussian splatting, at true level: 64
+random splats for each 1.486 s, 3000 steps on the multi-resolution STFT, a price on amplitudes.
+[bench/original.md](../bench/original.md) puts its figures beside those of the default fit.
+
+<!-- not run -->
+```sh
+sparse fit song.flac --config original
+sparse fit song.flac --config original --envelope gaussian --room church    # each splat with a wet share of its own
+```
+
+A splat is a burst of noise in a Gaussian band under a gamma or Gaussian envelope (`--envelope`), and what it sets
+ringing: eight harmonics that decay, seen through one low-pass filter first and another later, both as loud as a mix of
+the two says. Thirteen numbers: onset, rise and decay of the burst, decay of the resonance, how long the filters take to
+change, fundamental, both filters' edges, centre and width of the band, level, mix, and what goes into the room. Onsets
+are continuous, and noise is that of [atom.md](atom.md#noise-bursts), so that a file plays the same twice. The
+cross-fade of filters is exact as two modes for each harmonic, and once the burst has ended, so is its convolution with
+them: their amplitudes follow the burst's band, their phases are as random as its noise. While it lasts, they rise with
+the envelope E of an atom; a Gaussian burst takes the E of the same mean and spread. So what is written is atoms, up to
+five for each splat under one label `note`, and all commands know them. With `--room` each has its share `wet`, and
+`sparse render --room church --wet 1` plays what was fitted. The original has a room for each splat; here there is one
+for a recording."""
 
 CHOICE = """"""
 

@@ -23,6 +23,7 @@ from sparsecli.core.manifest import Model
 from sparsecli.core.quantities import DERIVED, SPELLING, UNITS
 from sparsecli.engine.dictionaries import FAMILIES
 from sparsecli.engine.settings import DecomposeSettings, FitSettings, RenderOptions
+from sparsecli.losses.names import LOSSES
 from sparsecli.synth import air, noise
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -112,6 +113,11 @@ def dictionaries() -> str:
     return markdown(["name", "windows in samples, where none are named", "atoms"], rows)
 
 
+def losses() -> str:
+    """Losses by their names."""
+    return markdown(["name", "what, and its unit"], [[f"`{name}`", told] for name, told in LOSSES.items()])
+
+
 def wet() -> str:
     """The number that an edit may add."""
     return _rows_of(table.OPTIONAL_COLUMNS.values())
@@ -170,6 +176,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "gabor": gabor,
     "gabor right": gabor_right,
     "dictionaries": dictionaries,
+    "losses": losses,
     "wet": wet,
     "numbers": numbers,
     "noise": noise_constants,
