@@ -59,15 +59,13 @@ def test_the_cross_fade_of_filters_is_two_modes_for_each_harmonic():
 
 def test_what_rings_after_a_burst_is_its_transform_at_the_poles():
     """The model's premise: noise through a resonator, once the noise has ended, is one mode of that amplitude."""
-    burst = torch.randn(200, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    burst = torch.randn(50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     pole = torch.polar(torch.tensor(0.995).double(), torch.tensor(0.3).double())
-    n = torch.arange(1000)
+    n = torch.arange(300)
     ringing = pole**n
-    out = torch.zeros(1000, dtype=torch.complex128)
-    for k, value in enumerate(burst):
-        out[k:] += value * ringing[: 1000 - k]
-    transform = (burst * pole ** (-torch.arange(200))).sum()
-    torch.testing.assert_close(out[200:], transform * ringing[200:])
+    out = sum(value * torch.nn.functional.pad(ringing, (k, 0))[:300] for k, value in enumerate(burst))
+    transform = (burst * pole ** (-torch.arange(50))).sum()
+    torch.testing.assert_close(out[50:], transform * ringing[50:])
 
 
 def test_the_noise_is_that_of_the_common_bursts():
@@ -98,10 +96,10 @@ def test_wet_and_dry_add_up_and_blocks_equal_the_whole():
     torch.testing.assert_close(part, torch.stack([dry, send])[:, 2500:5500], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("mix", [0.0, 1.0, 0.5])
+@pytest.mark.parametrize("mix", [0.02, 0.98, 0.5])
 def test_gradients_are_those_of_differences(mix: float):
-    """Of all numbers, the onset's too; in float32 renderings, so against steps of a hundredth of each number's unit."""
-    start = excitation(mix=mix, wet=0.2)
+    """Of all numbers, the onset's too: it moves envelopes, under noise that stays on its grid."""
+    start = excitation(mix=mix, wet=0.2, onset_s=2205.5 / 44100)  # between two samples of the noise's grid
     cotangent = torch.randn(2, 4000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     names = [entry.name for entry in fields(Excitations) if entry.name != "seeds"]
 
@@ -109,12 +107,11 @@ def test_gradients_are_those_of_differences(mix: float):
         return (render_excitations(x, 4000, RATE, RATE).double() * cotangent).sum()
 
     leaves = {name: getattr(start, name).clone().requires_grad_() for name in names}
-    slopes = torch.autograd.grad(value(replace(start, **leaves)), list(leaves.values()))
+    wanted = list(leaves.values())
+    slopes = torch.autograd.grad(value(replace(start, **leaves)), wanted, allow_unused=True, materialize_grads=True)
     for name, slope in zip(names, slopes, strict=True):
-        step = 1e-5 if name == "onset_s" else 1e-3 * max(float(getattr(start, name)), 0.1)
+        step = {"onset_s": 5e-6, "freq_hz": 0.02}.get(name, 1e-3 * max(float(getattr(start, name)), 0.1))
         ends = [value(replace(start, **{name: getattr(start, name) + sign * step})) for sign in (1, -1)]
         rise = float(ends[0] - ends[1]) / (2 * step)
-        if name in ("onset_s", "freq_hz"):  # carriers move with the onset; the noise keeps its place on the grid
-            assert (math.isfinite(float(slope)) and float(slope) * rise > 0) or abs(rise) < 1
-        else:
-            assert float(slope) == pytest.approx(rise, rel=0.02, abs=2e-3), name
+        size = 100.0 if name == "onset_s" else 1.0  # slopes are per second, and float32 sums part by 1e-4
+        assert float(slope) == pytest.approx(rise, rel=0.03, abs=2e-3 * size), name
