@@ -125,7 +125,7 @@ class FitSettings:
     init: Init = "random"
     iterations: int = 3000
     lr: str = "1e-2..1e-4"
-    loss: str = "mrstft"
+    loss: str = "mrstft-linear"
     sparsity: float = 0.1
     envelope: Envelope | None = None
     room: str | None = None
