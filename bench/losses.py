@@ -365,12 +365,12 @@ five for each splat under one label `note`, and all commands know them. With `--
 for a recording."""
 
 CHOICE = """The linear multi-resolution STFT finds most, at little cost, and is the default of `--loss`. Its
-logarithmic term gives the many cells in which hardly anything sounds as much weight as the few that matter, and hides the way to a
-detuned partial in their slopes. Optimal transport and the auditory image see a partial however far away it is, but not
-when it began. The damped surrogate goes further than the error of the waveform from which it is made, by little here,
-where modes are short. Scattering averages over a fifth of a second of a scene that lasts a quarter. In so many steps an
-onset or the logarithm of a decay can move by some 1.1 units, so that 100 ms are at the edge of what could be reached at
-all, and no loss reaches it; none tells one rain of eight drops from another reliably."""
+logarithmic term gives the many cells in which hardly anything sounds as much weight as the few that matter, and their
+slopes hide the way to a detuned partial. Optimal transport and the auditory image see a partial however far away it is,
+but not when it began. The damped surrogate goes a little further than the error of the waveform from which it is made:
+modes are short here. Scattering averages over a fifth of a second of a scene that lasts a quarter. In so many steps an
+onset moves by some 110 ms at most, so that 100 ms are at the edge of what could be reached at all, and no loss reaches
+it; none tells one rain of eight drops from another reliably."""
 
 SOURCES = """## Sources
 
