@@ -25,6 +25,7 @@ from sparsecli.engine.dictionaries import FAMILIES
 from sparsecli.engine.learning_settings import DictionarySettings
 from sparsecli.engine.settings import DecomposeSettings, FitSettings, RenderOptions
 from sparsecli.engine.training_settings import SiamTrainSettings
+from sparsecli.losses.names import LOSSES
 from sparsecli.synth import air, noise
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -127,6 +128,11 @@ def dictionaries() -> str:
     return markdown(["name", "windows in samples, where none are named", "atoms"], rows)
 
 
+def losses() -> str:
+    """Losses by their names."""
+    return markdown(["name", "what, and its unit"], [[f"`{name}`", told] for name, told in LOSSES.items()])
+
+
 def wet() -> str:
     """The number that an edit may add."""
     return _rows_of(table.OPTIONAL_COLUMNS.values())
@@ -188,6 +194,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "learned": lambda: _rows_of(table.LEARNED_COLUMNS),
     "learned right": lambda: _rows_of(table.LEARNED_RIGHT),
     "dictionaries": dictionaries,
+    "losses": losses,
     "wet": wet,
     "numbers": numbers,
     "noise": noise_constants,

@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
-from sparsecli.engine.settings import DEFAULT_ATOMS, EFFORTS, FitSettings
+from sparsecli.core.errors import SparseError
+from sparsecli.core.settings import read_variables
+from sparsecli.engine.settings import DEFAULT_ATOMS, EFFORTS, Envelope, FitSettings
 from sparsecli.web.settings import ViewSettings
 
 from . import options
@@ -36,6 +38,8 @@ FORMATS = ("npz", "json", "csv")
 EXTENSIONS = (".npz", ".json", ".csv")
 
 CHECKPOINT_EVERY_S = 60.0
+METHODS, INITS = (options.choices_of(FitSettings, name) for name in ("method", "init"))
+ENVELOPES = get_args(Envelope)
 
 
 def _efforts_told() -> str:
@@ -66,6 +70,22 @@ Format = Annotated[str | None, options.file_format(FORMATS)]
 Quality = Annotated[
     str | None,
     setting("quality", "--quality", "|".join(EFFORTS), f"How much work: {_efforts_told()}."),
+]
+Method = Annotated[str | None, setting("method", "--method", "|".join(METHODS), "How atoms are found.")]
+Init = Annotated[str | None, setting("init", "--init", "|".join(INITS), "Where --method descent begins.")]
+Iterations = Annotated[int | None, setting("iterations", "--iterations", "N", "Steps of descent at most.")]
+Rates = Annotated[str | None, setting("lr", "--lr", "HIGH..LOW", "Learning rate of descent, from first to last step.")]
+LossOption = Annotated[
+    str | None, setting("loss", "--loss", "NAME[+W*NAME...]", "What descent lowers, e.g. mrstft+0.1*scattering.")
+]
+Sparsity = Annotated[
+    float | None, setting("sparsity", "--sparsity", "W", "Weight of the mean amplitude beside the loss of descent.")
+]
+Bursts = Annotated[
+    str | None, setting("envelope", "--envelope", "|".join(ENVELOPES), "Descend to bursts and what they set ringing.")
+]
+Room = Annotated[
+    str | None, setting("room", "--room", "FILE|NAME", "Where these sound: an impulse response, or one by its name.")
 ]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on from the checkpoint beside the output, if an earlier fit left one.")
@@ -99,6 +119,14 @@ def fit_command(
     assignments: options.Set = None,
     file_format: Format = None,
     quality: Quality = None,
+    method: Method = None,
+    init: Init = None,
+    iterations: Iterations = None,
+    lr: Rates = None,
+    loss: LossOption = None,
+    sparsity: Sparsity = None,
+    envelope: Bursts = None,
+    room: Room = None,
     resume: Resume = False,
     keep_partial: KeepPartial = False,
     monitor: Monitored = False,
@@ -117,7 +145,11 @@ def fit_command(
     """
     console = Console(quiet, progress)
     with usage_errors(console):
+        options.check_choice("--method", method, METHODS)
+        options.check_choice("--init", init, INITS)
+        options.check_choice("--envelope", envelope, ENVELOPES)
         settings = settings_from(context, FitSettings, "fit", config, assignments)
+        check_method(context, settings)
         options.check_choice("--format", file_format, FORMATS)
         options.check_choice("--quality", quality, tuple(EFFORTS))
         outputs = plan_outputs(inputs, output, f".{file_format or FORMATS[0]}")
@@ -139,6 +171,15 @@ def fit_command(
             for places in zip(inputs, outputs, beside, strict=True)
         ]
         run_each(fit_one, tasks, console, print_json if as_json else None, jobs, keep_partial)
+
+
+def check_method(context: typer.Context, settings: FitSettings) -> None:
+    """Raise SparseError where an option was given, be it with its default, that the method has no use for."""
+    given = {name for name, value in context.params.items() if value is not None}
+    try:
+        settings.check_method(given)
+    except ValueError as error:
+        raise SparseError("", str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -164,39 +205,52 @@ def fit_one(task: FitTask, console: Console, interrupts: Interrupts) -> Record:
     from sparsecli.io.audio import read_audio
     from sparsecli.io.checkpoint_file import checkpoint_path, remove
     from sparsecli.io.events_file import save_events
+    from sparsecli.io.rooms import read_room
 
     from .found import record_of
 
     audio = read_audio(task.input, *task.excerpt_s)
     for notice in notices(audio, task.residual is not None):
         console.say(task.input, notice)
+    room = None if task.settings.room is None else read_room(task.settings.room, _folder_of_rooms())
     checkpoint = checkpoint_path(task.output)
     resumed = _read_checkpoint(checkpoint) if task.resume else None
     with console.progress(task.input) as progress, watched(task, audio, console) as watching:
         report = _reporting(progress, interrupts, watching)
         on_events = watching.events_so_far if watching else None
-        result = fit(audio, task.settings, report, _keeping(checkpoint), resumed, on_events)
+        result = fit(audio, task.settings, report, _keeping(checkpoint), resumed, on_events, room=room)
         if watching:
             watching.end(result.events, result.complete)
     save_events(task.output, result.events, overwrite=task.overwrite, file_format=task.file_format, codes=result.codes)
     if task.residual is not None:
-        _write_residual(task, audio, result.events)
+        _write_residual(task, audio, result.events, room)
     if checkpoint is not None:
         remove(checkpoint)
     record = record_of(task.input, task.output, result, task.settings.notes)
+    if result.skipped:
+        cure = "a lower --lr may do without"
+        console.say(task.input, f"{plural(result.skipped, 'step')} of descent left out: not finite", cure)
     console.say(task.input, _summary(record))
     return record
+
+
+def _folder_of_rooms() -> str:
+    from sparsecli.io.rooms import VARIABLE
+
+    return read_variables().get(VARIABLE, "")
 
 
 def _reporting(
     progress: Progress, interrupts: Interrupts, watching: Reporter | None
 ) -> Callable[[fitting.Progress], bool]:
     def report(state: fitting.Progress) -> bool:
-        progress.update(state.done_s, state.total_s, f"{state.atoms} atoms, SNR {state.snr_db:.1f} dB")
+        reached = f"SNR {state.snr_db:.1f} dB" if state.loss is None else f"loss {state.loss:.4f}"
+        progress.update(state.done_s, state.total_s, f"{state.atoms} atoms, {reached}")
         if watching:
             share = state.done_s / state.total_s if state.total_s else 0.0
             left = 10 ** (-state.snr_db / 10)  # of the recording's energy
-            watching.point(share, atoms=state.atoms, snr_db=state.snr_db, loss=left)
+            loss = left if state.loss is None else state.loss
+            watching.point(share, atoms=state.atoms, snr_db=state.snr_db, loss=loss)
         return not interrupts.requested
 
     return report
@@ -235,7 +289,7 @@ def _keeping(path: Path | None) -> Callable[[Callable[[], Checkpoint]], None] | 
     return keep
 
 
-def _write_residual(task: FitTask, audio: Audio, events: Events) -> None:
+def _write_residual(task: FitTask, audio: Audio, events: Events, room: Audio | None) -> None:
     """The recording, folded where the fit folds it, minus the full rendering, as float samples, which nothing can clip.
 
     `sparse render --residual` adds it again.
@@ -248,8 +302,9 @@ def _write_residual(task: FitTask, audio: Audio, events: Events) -> None:
     from sparsecli.io.audio import write_audio
 
     assert task.residual is not None
-    rendered = render(events, RenderSettings(device=task.settings.device))
-    residual = replace(audio, samples=source_of(audio) - rendered.samples)  # [channels, samples]
+    source = source_of(audio)
+    rendered = render(events, RenderSettings(device=task.settings.device, wet=1.0), room)
+    residual = replace(audio, samples=source - rendered.samples[:, : source.shape[1]])  # [channels, samples]
     write_audio(task.residual, residual, bit_depth="float", overwrite=task.overwrite)
 
 

@@ -65,16 +65,21 @@ def to_checkpoint(belongs_to: str, phase: int, state: State) -> Checkpoint:
     )
 
 
+def check_owner(checkpoint: Checkpoint | None, belongs_to: str) -> None:
+    """Raise SparseError where a checkpoint, if there is one, belongs to other samples or settings."""
+    if checkpoint is not None and checkpoint.belongs_to != belongs_to:
+        raise SparseError(
+            "checkpoint", "is of another recording or other settings", "give the same ones, or leave out --resume"
+        )
+
+
 def to_state(checkpoint: Checkpoint, belongs_to: str, device: torch.device) -> tuple[int, State]:
     """Phase and state of a checkpoint.
 
     Raises:
         SparseError: it belongs to other samples or settings, or its arrays do not fit together.
     """
-    if checkpoint.belongs_to != belongs_to:
-        raise SparseError(
-            "checkpoint", "is of another recording or other settings", "give the same ones, or leave out --resume"
-        )
+    check_owner(checkpoint, belongs_to)
     arrays = checkpoint.arrays
     try:
         atoms = _atoms(arrays, device)

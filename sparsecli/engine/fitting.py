@@ -34,15 +34,20 @@ from ..dsp.resample import resample
 from ..synth.air import air_frames
 from ..synth.modes import envelope_peak, support_s
 from .beginning import state_from
-from .checkpoints import Checkpoint, digest_of, to_checkpoint, to_state
+from .checkpoints import Checkpoint, check_owner, digest_of, to_checkpoint, to_state
+from .descending import descended, is_of_descent
+from .descent import Seen
 from .devices import choose_device, one_thread
 from .modal import Atoms, join
 from .notes import group_notes
 from .panning import solve_pans
-from .pursuit import Tell, pursue, rounds_of
+from .pursuit import pursue, rounds_of
 from .quantising import atoms_of, quantise
 from .rendering import render
+from .scaled import Scaled, to_atoms
 from .settings import Device, FitSettings, RenderSettings
+from .splats import to_events as splat_events
+from .splats import voice_of
 from .state import State
 from .texture import BURST_WORTH_DB, Burst, Cells, burst_centres, fit_air, fit_burst, make_cells
 
@@ -54,12 +59,16 @@ _MODE = ("freq{}_hz", "level{}_db", "phase{}_rad")
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a fit has come: seconds of audio done of all, atoms found, SNR of the coherent part in dB."""
+    """How far a fit has come: seconds of audio done of all, atoms found, SNR of the coherent part in dB, and the loss.
+
+    That is of a descent; a search has none.
+    """
 
     done_s: float
     total_s: float
     atoms: int
     snr_db: float
+    loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -71,12 +80,14 @@ class FitResult:
         seconds: the fit took.
         complete: False where it was asked to stop early.
         codes: of quantised events, for a packed file.
+        skipped: steps of a descent that were left out because something in them was not finite.
     """
 
     events: Events
     seconds: float
     complete: bool
     codes: Codes | None = None
+    skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,7 @@ def fit(
     resume: Checkpoint | None = None,
     on_events: Callable[[Callable[[], Events]], None] | None = None,
     begin: Beginning | None = None,
+    room: Audio | None = None,
 ) -> FitResult:
     """Fit events to a recording. In two channels each atom has its place; more than two are folded to mono.
 
@@ -106,23 +118,30 @@ def fit(
         resume: such a checkpoint, of the same recording and settings; the result is the same as without a break.
         on_events: given, after each round, what makes the events of modes that are found so far.
         begin: atoms of the same recording to begin with.
+        room: the response of `settings.room`, in which sources and excitations sound; folded to mono.
 
     Raises:
         SparseError: the device is not there, or the checkpoint is of something else.
+        ValueError: a room is named and not given, or the other way round.
     """
     settings = settings or FitSettings()
+    if (room is None) != (settings.room is None):
+        raise ValueError("a room is named by `settings.room` and given as `room`, both or neither")
+    room = None if room is None else replace(room, samples=room.mono()[None])
     watch = _Watch(audio.duration_s, settings, on_progress)
     source = source_of(audio)
     spend = spendable(settings, audio.duration_s)
     with one_thread():
-        room = _room_for_modes(spend - air_numbers(audio.duration_s, len(source)), len(source))
-        events = _fit_modes(audio, audio.mono(), settings, room, watch, on_checkpoint, resume, on_events, begin)
+        for_modes = _room_for_modes(spend - air_numbers(audio.duration_s, len(source)), len(source))
+        events = _fit_modes(
+            audio, audio.mono(), settings, for_modes, watch, on_checkpoint, resume, on_events, begin, room
+        )
         events = place_atoms(events, source, settings.device)
-        events = add_texture(events, source, spend - events.numbers)
-        events = replace(events, header=replace(events.header, quality=measure(events, source)))
+        events = add_texture(events, source, spend - events.numbers, room)
+        events = replace(events, header=replace(events.header, quality=measure(events, source, room)))
         events = group_notes(events) if settings.notes else events
         events, codes = (events, None) if settings.bits is None else quantise_fit(events, source, settings)
-    return FitResult(events, watch.elapsed_s, not watch.asked_to_stop, codes)
+    return FitResult(events, watch.elapsed_s, not watch.asked_to_stop, codes, watch.skipped)
 
 
 def quantise_fit(events: Events, source: NDArray[np.float32], settings: FitSettings) -> tuple[Events, Codes]:
@@ -172,15 +191,28 @@ class _Watch:
         self.started = time.monotonic()
         self.duration_s, self.limit_s, self.on_progress = duration_s, settings.seconds, on_progress
         self.asked_to_stop = False
+        self.skipped = 0
 
     @property
     def elapsed_s(self) -> float:
         return time.monotonic() - self.started
 
     def __call__(self, share: float, atoms: int, snr_db: float) -> bool:
-        done_s = self.duration_s * share
-        if self.on_progress and self.on_progress(Progress(done_s, self.duration_s, atoms, snr_db)) is False:
+        return self._goes_on(Progress(self.duration_s * share, self.duration_s, atoms, snr_db))
+
+    def descending(self, seen: Seen) -> bool:
+        """The same of a descent."""
+        done_s = self.duration_s * seen.done
+        return self._goes_on(Progress(done_s, self.duration_s, seen.active, seen.snr_db, seen.loss))
+
+    def _goes_on(self, progress: Progress) -> bool:
+        if self.on_progress and self.on_progress(progress) is False:
             self.asked_to_stop = True
+        return self.goes_on
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether nothing asks the fit to end."""
         return not (self.asked_to_stop or (self.limit_s is not None and self.elapsed_s > self.limit_s))
 
 
@@ -189,11 +221,12 @@ def _fit_modes(
     source: NDArray[np.float32],
     settings: FitSettings,
     spend: int,
-    tell: Tell,
+    watch: _Watch,
     on_checkpoint: Callable[[Callable[[], Checkpoint]], None] | None = None,
     resume: Checkpoint | None = None,
     on_events: Callable[[Callable[[], Events]], None] | None = None,
     begin: Beginning | None = None,
+    room: Audio | None = None,
 ) -> Events:
     """Events of modes alone, for the source `[samples]`, found at twice the bandwidth."""
     rate = fit_rate(audio.sample_rate, settings)
@@ -220,13 +253,36 @@ def _fit_modes(
         if on_events:
             on_events(lambda: found_so_far(join(state.atoms)))
 
-    start = to_state(resume, belongs_to, centred.device) if resume else None
-    plan = None
-    if begin is not None:
-        given = atoms_of(begin.events, rate)
-        start = (0, state_from(replace(given, amp=given.amp / peak), centred / peak, rate, settings))
-        plan = rounds_of(begin.rounds)
-    atoms = pursue(centred / peak, rate, settings, spend, tell, keep, start, plan)
+    voice = voice_of(settings, audio.sample_rate, rate, room)
+
+    def descended_so_far(atoms: Scaled) -> Events:
+        if settings.envelope:
+            return splat_events(atoms, settings.envelope, header, float(peak), room is not None)
+        return found_so_far(to_atoms(atoms, rate))
+
+    def keep_descent(checkpoint: Callable[[], Checkpoint], atoms: Callable[[], Scaled]) -> None:
+        if on_checkpoint:
+            on_checkpoint(checkpoint)
+        if on_events:
+            on_events(lambda: descended_so_far(atoms()))
+
+    check_owner(resume, belongs_to)
+    in_descent = resume if resume and is_of_descent(resume) else None
+    atoms = None
+    if not in_descent and (settings.method, settings.init) != ("descent", "random"):
+        start = to_state(resume, belongs_to, centred.device) if resume else None
+        plan = None
+        if begin is not None:
+            given = atoms_of(begin.events, rate)
+            start = (0, state_from(replace(given, amp=given.amp / peak), centred / peak, rate, settings))
+            plan = rounds_of(begin.rounds)
+        atoms = pursue(centred / peak, rate, settings, spend, watch, keep, start, plan)
+    if settings.method != "search" and (atoms is None or watch.goes_on):
+        descent, watch.skipped = descended(
+            centred / peak, rate, settings, spend, atoms, belongs_to, watch.descending, keep_descent, in_descent, voice
+        )
+        return descended_so_far(descent)
+    assert atoms is not None
     return found_so_far(atoms)
 
 
@@ -293,18 +349,19 @@ def place_atoms(events: Events, source: NDArray[np.float32], device: Device = "a
     return replace(events, params=params)
 
 
-def add_texture(events: Events, source: NDArray[np.float32], numbers: int) -> Events:
+def add_texture(events: Events, source: NDArray[np.float32], numbers: int, room: Audio | None = None) -> Events:
     """The events with the air of what they leave of the source and noise bursts, within so many numbers.
 
     Args:
         events: of modes.
         source: `[channels, samples]`; each channel has an air of its own.
         numbers: what air and bursts may use together.
+        room: in which the events sound.
     """
     if not np.any(source):
         return events
     rate = events.header.sample_rate
-    coherent = torch.from_numpy(render(events, RenderSettings(noise=False)).samples)
+    coherent = torch.from_numpy(_heard(events, source, room, noise=False))
     signal = torch.from_numpy(source)
     air = torch.empty(len(source), 0, AIR_BANDS)
     if numbers >= air_numbers(events.header.duration_s, len(source)):
@@ -339,7 +396,7 @@ def add_bursts(events: Events, cells: Cells, residual_power: NDArray[np.float64]
         cost = NUMBERS_OF_BURST + NUMBERS_OF_BAND * int(free)
         return (burst if burst and burst.gain_db >= BURST_WORTH_DB else None), free, cost
 
-    rows = list(range(len(events)))
+    rows = [row for row in range(len(events)) if params[row, place["noise_level_db"]] <= SILENT_DB]
     if numbers < len(rows) * (NUMBERS_OF_BURST + NUMBERS_OF_BAND):  # not enough for all: the best first
         worths = [burst.gain_db / cost if burst else 0.0 for burst, _, cost in map(burst_of, rows)]
         rows = sorted((row for row in rows if worths[row]), key=lambda row: -worths[row])
@@ -372,7 +429,12 @@ def _spare_modes(events: Events, residual_power: NDArray[np.float64]) -> NDArray
     return np.asarray(energy < 10 ** (SPARE_DB / 10) * (total[end] - total[begin]))
 
 
-def measure(events: Events, source: NDArray[np.float32]) -> dict[str, float]:
+def _heard(events: Events, source: NDArray[np.float32], room: Audio | None, noise: bool = True) -> NDArray[np.float32]:
+    """The sound of events, all of what they send into a room in it, over the source `[channels, samples]`."""
+    return render(events, RenderSettings(noise=noise, wet=1.0), room).samples[:, : source.shape[1]]
+
+
+def measure(events: Events, source: NDArray[np.float32], room: Audio | None = None) -> dict[str, float]:
     """Quality reached at the source's rate, over all channels of the source `[channels, samples]` as one signal.
 
     SNR and log-mel distance of the coherent part and of all; nothing where the source is silent.
@@ -380,8 +442,7 @@ def measure(events: Events, source: NDArray[np.float32]) -> dict[str, float]:
     if not np.any(source):
         return {}
     rate = events.header.sample_rate
-    coherent = render(events, RenderSettings(noise=False)).samples
-    full = render(events).samples
+    coherent, full = (_heard(events, source, room, noise) for noise in (False, True))
     figures = {
         "snr_db": snr_db(source, coherent),
         "snr_full_db": snr_db(source, full),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from sparsecli.core.columns import (
@@ -12,11 +12,15 @@ from sparsecli.core.columns import (
     NUMBERS_OF_MODE,
     NUMBERS_OF_STRIKE,
 )
+from sparsecli.losses.names import parse_terms
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Quality = Literal["fast", "normal", "best"]
 Method = Literal["siam", "pursuit"]
 Form = Literal["events", "atoms"]  # what a model's decomposition is written as
+FitMethod = Literal["search", "descent", "search+descent"]
+Init = Literal["random", "search"]
+Envelope = Literal["gamma", "gaussian"]  # of the bursts of source and excitation
 Variant = Literal["plain", "cyclic", "orthogonal", "gradient"]
 SplitBy = Literal["note", "event"]  # what stems are of
 
@@ -38,6 +42,16 @@ MAX_PERTURB_OCTAVES = 10.0
 MAX_SEED = 2**63 - 1  # of what numpy draws
 MAX_LOOP_S = 86400.0  # a day, as long as events may be
 MAX_ROUNDS = 10_000
+MAX_ITERATIONS = 10_000_000
+MAX_SPARSITY = 1e6
+OF_DESCENT = (
+    "init",
+    "iterations",
+    "lr",
+    "loss",
+    "sparsity",
+    "envelope",
+)  # settings of `fit` that the search has no use for
 
 
 @dataclass(frozen=True)
@@ -88,6 +102,15 @@ class FitSettings:
         quality: how much work the fit takes upon itself.
         price: of a number, as a share of what the description length asks.
         notes: group the atoms into musical notes.
+        method: how atoms are found: by search and second-order steps, by gradient descent, or by the one and then the
+            other, in which onsets stay within 5 ms and frequencies within their main lobes.
+        init: where descent begins: at random atoms of the seed, or at those of the search.
+        iterations: steps of descent at most, on each batch of 8 stretches of 1.486 s; it ends once it has settled.
+        lr: learning rate of the first step and of the last, in scaled units (docs/losses.md).
+        loss: what descent lowers: a name or a sum such as mrstft+0.1*scattering (docs/losses.md).
+        sparsity: weight of the mean amplitude of the modes, in units of the recording's peak, beside the loss.
+        envelope: descend to sources and excitations (docs/losses.md), whose bursts have this envelope; None: to atoms.
+        room: in which they sound: an impulse response, a file or the name of one in IMPULSE_RESPONSE_PATH; None: dry.
     """
 
     atoms: int | None = None
@@ -101,6 +124,19 @@ class FitSettings:
     quality: Quality = "normal"
     price: float = 0.25
     notes: bool = False
+    method: FitMethod = "search"
+    init: Init = "random"
+    iterations: int = 3000
+    lr: str = "1e-2..1e-4"
+    loss: str = "mrstft-linear"
+    sparsity: float = 0.1
+    envelope: Envelope | None = None
+    room: str | None = None
+
+    @property
+    def learning_rates(self) -> tuple[float, float]:
+        """Of the first step and of the last. Raises ValueError where the setting is no such range."""
+        return parse_rates(self.lr)
 
     @property
     def effort(self) -> Effort:
@@ -122,6 +158,26 @@ class FitSettings:
         check_range("--bandwidth", self.bandwidth_hz, MIN_BANDWIDTH_HZ, MAX_FREQ_HZ, "Hz")
         check_range("--bits", self.bits, MIN_BITS, MAX_BITS)
         check_range("--seed", self.seed, 0, SEEDS - 1)
+        check_range("--iterations", self.iterations, 1, MAX_ITERATIONS)
+        check_range("--sparsity", self.sparsity, 0, MAX_SPARSITY)
+        parse_terms(self.loss)
+        parse_rates(self.lr)
+        changed = {entry.name for entry in fields(self) if getattr(self, entry.name) != entry.default}
+        self.check_method(changed)
+
+    def check_method(self, given: set[str]) -> None:
+        """Raise ValueError where a setting was given that the method has no use for."""
+        idle = [name for name in OF_DESCENT if name in given]
+        if self.method == "search" and idle:
+            raise ValueError(f"--{idle[0]} belongs to --method descent or search+descent; the search has no use for it")
+        if self.envelope and (self.method != "descent" or self.init != "random"):
+            raise ValueError("--envelope belongs to --method descent with --init random: a search finds atoms")
+        if self.room and not self.envelope:
+            raise ValueError("--room belongs to --envelope; `sparse render --room` plays any events in a room")
+        if self.method == "search+descent" and "init" in given:
+            raise ValueError("--init belongs to --method descent; search+descent begins at what the search found")
+        if self.method == "descent" and self.init == "random" and self.snr_db is not None:
+            raise ValueError("--snr belongs to the search; give --method search+descent, or --init search")
 
 
 # The settings of one method alone, and what the command line calls them.
@@ -275,6 +331,24 @@ class RenderOptions(RenderSettings):
 
     room: str | None = None
     impulse_response_path: str = ""
+
+
+def parse_rates(text: str) -> tuple[float, float]:
+    """Learning rates from `HIGH..LOW`, or one number for both.
+
+    Raises:
+        ValueError: no such numbers.
+
+    >>> parse_rates("1e-2..1e-4")
+    (0.01, 0.0001)
+    """
+    try:
+        numbers = [float(part) for part in text.split("..")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2) or not all(0 < number <= 1 for number in numbers):
+        raise ValueError(f"--lr {text} is no range of learning rates; give HIGH..LOW, e.g. 1e-2..1e-4")
+    return numbers[0], numbers[-1]
 
 
 def check_range(option: str, value: float | None, low: float, high: float | None, unit: str = "") -> None:

@@ -338,3 +338,45 @@ def test_notes_are_labelled_where_asked(invoke, tone, tmp_path: Path):
 def test_silence_has_no_notes(invoke, tone):
     result = invoke("fit", tone("song.wav", gain=0.0), *FEW, "--notes")
     assert result.exit_code == 0 and ", 0 notes, no SNR (silence)" in result.stderr
+
+
+def test_a_fit_by_descent(invoke, tone, tmp_path: Path):
+    args = ["--method", "descent", "--iterations", "11", "--atoms", "8", "--loss", "mrstft+0.1*transport", "--progress"]
+    result = invoke("fit", tone("song.wav"), *args)
+    assert result.exit_code == 0, result.stderr
+    settings = load_events(tmp_path / "song.npz").header.settings
+    assert (settings["method"], settings["iterations"], settings["loss"]) == ("descent", 11, "mrstft+0.1*transport")
+    assert re.search(r"atoms, \d+ numbers, SNR -?[\d.]+ dB", result.stderr)
+
+
+def test_the_published_experiment_in_a_room(invoke, tone, tmp_path: Path):
+    """What it writes sounds in that room as it was fitted: the residual adds up to the recording."""
+    response = np.exp(-np.arange(2000) / 300)
+    soundfile.write(tmp_path / "hall.wav", response, RATE, subtype="FLOAT")
+    args = ["--config", "original", "--iterations", "2", "--room", "hall.wav", "--residual", "rest.wav"]
+    result = invoke("fit", tone("song.wav"), *args)
+    assert result.exit_code == 0, result.stderr
+    events = load_events(tmp_path / "song.npz")
+    assert events.columns[-1] == "wet" and events.header.settings["room"] == "hall.wav"
+    assert invoke("render", "song.npz", "--room", "hall.wav", "--wet", "1", "-o", "again.wav").exit_code == 0
+    song, rest, again = (read_audio(tmp_path / name).samples for name in ("song.wav", "rest.wav", "again.wav"))
+    assert np.abs(again[:, : song.shape[1]] + rest - song).max() < 2**-14  # of 16 bits
+
+
+@pytest.mark.parametrize(
+    ("args", "cause"),
+    [
+        (["--loss", "aim"], "--loss belongs to --method descent or search+descent; the search has no use for it"),
+        (["--iterations", "3000"], "--iterations belongs to --method descent"),  # be it the default
+        (["--method", "search+descent", "--init", "random"], "--init belongs to --method descent"),
+        (["--method", "descent", "--loss", "mrsft"], "'mrsft' is no loss; give a sum of mrstft, "),
+        (["--method", "ascent"], "--method ascent: is not a choice; choose one of search, descent, search+descent"),
+        (["--envelope", "gamma"], "--envelope belongs to --method descent"),
+        (["--method", "descent", "--envelope", "square"], "is not a choice; choose one of gamma, gaussian"),
+        (["--method", "descent", "--room", "hall.wav"], "--room belongs to --envelope"),
+    ],
+)
+def test_options_of_descent_that_make_no_sense(invoke, tone, names, args: list[str], cause: str):
+    result = invoke("fit", tone("song.wav"), *args)
+    assert result.exit_code == 2 and cause in result.stderr and result.stderr.count("\n") == 1
+    assert names() == ["song.wav"]
