@@ -85,7 +85,8 @@ def main() -> None:
         "Known strikes found by SIAM",
         f"Scenes of {SCENE_S:g} s with up to {MOST} strikes of chance over noise, which training did not draw; "
         f"twice as many events are allowed. A strike is found where an event within {NEAR_S:g} s has a tone within "
-        f"{NEAR_HZ:g} Hz of its loudest. Errors are medians over those found; the SNR is before the last solving of amplitudes.",
+        f"{NEAR_HZ:g} Hz of its loudest. Errors are medians over those found; the SNR is before the last solving of "
+        "amplitudes.",
         table(HEAD, rows),
     )
 
