@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ..dsp.parallel import side_by_side
-from .modal import BLOCK, Atoms, Basis, gradient, mode_norms
-from .refine import amplitude_matrix, solve_step
+from .modal import BLOCK, Atoms, Basis, Slots, amplitude_matrix, gradient, mode_norms
+from .refine import solve_step
 
 PART = 64  # atoms, neighbours in onset, whose normal matrix is known
 SPAN = 512  # blocks that are rendered or correlated together
@@ -60,11 +60,13 @@ def solve_all(atoms: Atoms, residual: Tensor, samples: int, restraint: float, st
     def preconditioned(slope: Tensor) -> Tensor:
         damping = torch.full((1,), RIDGE, dtype=torch.float64, device=slope.device)
 
-        def solved(part: tuple[Tensor, Tensor]) -> Tensor:
-            return solve_step(part[1], slope[part[0]].reshape(1, -1), damping)
+        def solved(part: tuple[Tensor, tuple[Slots, Tensor]]) -> Tensor:
+            rows, (slots, matrix) = part
+            step = solve_step(matrix, slots.gather(slope[rows][None]).flatten(1), damping)
+            return slots.spread(step.view(len(step), -1, 2))[0]
 
         steps = side_by_side(solved, list(zip(parts, matrices, strict=True)))
-        return slope.index_copy(0, torch.cat(parts), torch.cat([step.view(-1, *slope.shape[1:]) for step in steps]))
+        return slope.index_copy(0, torch.cat(parts), torch.cat(steps))
 
     slope = downhill(residual, amp)
     direction = preconditioned(slope)
@@ -133,7 +135,8 @@ def _basis(atoms: Atoms, span: Span) -> Basis:
     return Basis(atoms.columns(span.rows).shift(-span.begin * BLOCK), span.end - span.begin)
 
 
-def _normal_matrix(atoms: Atoms, rows: Tensor, samples: int, restraint: float) -> Tensor:
-    matrix = amplitude_matrix(atoms.columns(rows), torch.tensor([samples], device=rows.device))
+def _normal_matrix(atoms: Atoms, rows: Tensor, samples: int, restraint: float) -> tuple[Slots, Tensor]:
+    part = atoms.columns(rows)
+    matrix = amplitude_matrix(part, torch.tensor([samples], device=rows.device))
     matrix.diagonal(dim1=1, dim2=2).mul_(1.0 + restraint)
-    return matrix
+    return part.slots, matrix

@@ -39,7 +39,7 @@ from .devices import choose_device, one_thread
 from .modal import Atoms, join
 from .notes import group_notes
 from .panning import solve_pans
-from .pursuit import most_atoms, pursue, rounds_of
+from .pursuit import Tell, pursue, rounds_of
 from .quantising import atoms_of, quantise
 from .rendering import render
 from .settings import Device, FitSettings, RenderSettings
@@ -171,15 +171,14 @@ class _Watch:
     ) -> None:
         self.started = time.monotonic()
         self.duration_s, self.limit_s, self.on_progress = duration_s, settings.seconds, on_progress
-        self.most = most_atoms(settings, duration_s)
         self.asked_to_stop = False
 
     @property
     def elapsed_s(self) -> float:
         return time.monotonic() - self.started
 
-    def __call__(self, atoms: int, snr_db: float) -> bool:
-        done_s = self.duration_s * min(1.0, atoms / self.most)
+    def __call__(self, share: float, atoms: int, snr_db: float) -> bool:
+        done_s = self.duration_s * share
         if self.on_progress and self.on_progress(Progress(done_s, self.duration_s, atoms, snr_db)) is False:
             self.asked_to_stop = True
         return not (self.asked_to_stop or (self.limit_s is not None and self.elapsed_s > self.limit_s))
@@ -190,7 +189,7 @@ def _fit_modes(
     source: NDArray[np.float32],
     settings: FitSettings,
     spend: int,
-    watch: Callable[[int, float], bool],
+    tell: Tell,
     on_checkpoint: Callable[[Callable[[], Checkpoint]], None] | None = None,
     resume: Checkpoint | None = None,
     on_events: Callable[[Callable[[], Events]], None] | None = None,
@@ -227,7 +226,7 @@ def _fit_modes(
         given = atoms_of(begin.events, rate)
         start = (0, state_from(replace(given, amp=given.amp / peak), centred / peak, rate, settings))
         plan = rounds_of(begin.rounds)
-    atoms = pursue(centred / peak, rate, settings, spend, watch, keep, start, plan)
+    atoms = pursue(centred / peak, rate, settings, spend, tell, keep, start, plan)
     return found_so_far(atoms)
 
 

@@ -7,10 +7,11 @@ An alternating descent conditional gradient method (Boyd, Schiebinger and Recht 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..core.columns import ATOM_COLUMNS, MODES_PER_ATOM, NUMBERS_OF_MODE, NUMBERS_OF_STRIKE
 from ..dsp.parallel import side_by_side
-from .modal import BLOCK, Atoms, Basis, join, stack, touching
+from .modal import BLOCK, Atoms, Basis, fast_dtype, join, stack, touching
 from .refine import restraint_of, solve_amplitudes
 from .search import Candidate, pick, search, search_partials, sharpen, to_atoms
 from .settings import FitSettings
@@ -32,6 +33,8 @@ from .sweeping import Watch, sweep
 
 NEWCOMER_RIDGE = 1e-3
 ROUNDS, MOST_ROUNDS = 16, 64  # so that few atoms are chosen with care, and many in time
+WORTHWHILE = 0.6  # of a round: for fewer numbers than that takes, partials are found at the cost of one search
+CARE, MOST_STEPS = 24, 8  # few atoms, of which all others depend, are stepped more often: it costs little
 NEAR = 0.01  # overlap with a newcomer from which an atom is refined with it
 LARGEST = NUMBERS_OF_STRIKE + MODES_PER_ATOM * NUMBERS_OF_MODE  # numbers that a new atom may take
 RIVALRY = 1.0  # newcomers still to come explain less than those of this round, and partials may yet join them
@@ -96,9 +99,9 @@ def offers_of(problem: Problem, state: State) -> list[tuple[float, int, Candidat
 def _newcomers(problem: Problem, state: State, limits: Limits) -> list[list[Candidate]]:
     """The best candidates of the whole file for this round, by stretch; an empty list where nothing is left to add."""
     offers, batch = offers_of(problem, state), _batch(problem.settings)
-    room = min(limits.atoms - state.count, (limits.numbers - state.numbers) // LARGEST, batch * len(problem.stretches))
-    accepted = offers[: max(room, 0)]
-    if not accepted:
+    most, affordable = batch * len(problem.stretches), (limits.numbers - state.numbers) // LARGEST
+    accepted = offers[: max(0, min(limits.atoms - state.count, affordable, most))]
+    if not accepted or affordable < WORTHWHILE * most:
         return []
     chosen: list[list[Candidate]] = [[] for _ in problem.stretches]
     for _, index, candidate in accepted:
@@ -118,7 +121,8 @@ def _advance(problem: Problem, state: State, indices: list[int], candidates: lis
 
     new = side_by_side(struck, range(len(indices)))
     changes = [_around(problem, state, index, own) for index, own in zip(indices, new, strict=True)]
-    sweep(problem, state, changes, problem.settings.effort.sweep_steps)
+    most = max(change.new.onset.shape[1] for change in changes)
+    sweep(problem, state, changes, max(problem.settings.effort.sweep_steps, min(CARE // most, MOST_STEPS)))
 
 
 def _around(problem: Problem, state: State, index: int, new: Atoms) -> Change:
@@ -142,15 +146,18 @@ def _strike(
     new = stack([to_atoms(wanted, problem.device) for wanted in candidates])
     new = solve_amplitudes(new, windows, NEWCOMER_RIDGE, rounds=1)
     for slot in range(1, MODES_PER_ATOM):
-        left = windows.left_by(Basis(new, residual.shape[1])).flatten(1)
+        left = windows.left_by(Basis(new, residual.shape[1], fast_dtype(new))).flatten(1)
+        used, frequencies = new.used.clone(), new.omega.clone()
         for place, (index, wanted) in enumerate(zip(indices, candidates, strict=True)):
             price = price_of(problem, problem.stretches[index], left[place])
             omega, gain = search_partials(left[place].float(), wanted, problem.low, problem.high)
-            new.omega[place, : len(wanted), slot] = omega
+            frequencies[place, : len(wanted), slot] = omega
             least = max(NUMBERS_OF_MODE * price, FAINT * problem.energy, _rivals_gain(problem, wanted))
-            new.used[place, : len(wanted), slot] = gain > least
+            used[place, : len(wanted), slot] = gain > least
         last = slot == MODES_PER_ATOM - 1
-        new = solve_amplitudes(new, windows, NEWCOMER_RIDGE, rounds=1 + last)  # which sweeps will put right
+        new = solve_amplitudes(
+            replace(new, used=used, omega=frequencies), windows, NEWCOMER_RIDGE, rounds=1 + last
+        )  # which sweeps will put right
     return new
 
 

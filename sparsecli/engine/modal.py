@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -30,7 +31,8 @@ from torch import Tensor
 from ..core.columns import MODES_PER_ATOM
 
 BLOCK = 256  # samples; about the square root of a stretch, which balances the two factors of the product
-FADED = -60.0  # nepers, -520 dB: nothing sounds below, and nothing becomes a denormal number, which are slow
+FADED = 35.0  # nepers, -304 dB: nothing sounds below, and no product becomes a denormal number, which are slow
+LONGEST_SWELL = math.log(10.0)  # attack over decay time: amplitudes are 47 dB over the peak that is heard
 ENVELOPE = (1.0, -2.0, 1.0)  # b_j: (1 - q)^2 = 1 - 2 q + q^2
 POLES = len(ENVELOPE)
 
@@ -60,7 +62,12 @@ class Atoms:
         """Which atoms are no padding, bool `[G, A]`."""
         return self.used.any(-1)
 
-    @property
+    @cached_property
+    def slots(self) -> Slots:
+        """Where the used modes stand."""
+        return slots_of(self)
+
+    @cached_property
     def rates(self) -> Tensor:
         """d + j k, nepers a sample, float64 `[G, A, 3]`: how fast the three poles decay."""
         steps = torch.arange(POLES, device=self.onset.device, dtype=torch.float64)
@@ -76,7 +83,13 @@ class Atoms:
 
     def shift(self, samples: int) -> Atoms:
         """The same atoms `samples` later."""
-        return replace(self, onset=self.onset + samples)
+        return self.moved(onset=self.onset + samples)
+
+    def moved(self, **values: Tensor) -> Atoms:
+        """Atoms of which the same slots are used, with other `values` of some fields."""
+        new = replace(self, **values)
+        new.__dict__["slots"] = self.slots  # worked out once for all steps
+        return new
 
     def without(self, dropped: Tensor) -> Atoms:
         """The same atoms without the modes at `dropped` `[G, A, M]`."""
@@ -115,74 +128,145 @@ def stack(parts: list[Atoms]) -> Atoms:
     return Atoms(*(torch.cat([getattr(part, field.name) for part in even]) for field in fields(Atoms)))
 
 
-class Basis:
-    """The poles of `atoms` on the grid of B blocks of N samples, ready for renderings and correlations.
+@dataclass(frozen=True)
+class Slots:
+    """Where the used modes of atoms stand: the K of each window in a row, as many as the fullest window has.
 
     Attributes:
-        table: Re and Im of e^{z n}, float64 `[G, A, M, 3, 2, N]`.
-        across: e^{z (b N - onset)} for the blocks wholly after the onset, else 0, complex128 `[G, B, A, M, 3]`.
-        since: b N - onset, float64 `[G, B, A]`.
-        first: block of the onset `[G, A]`, clamped to the grid.
-        sounding: float64 `[G, A, N]`, 1 for samples of that block from the onset on; all 0 for an onset off the grid.
-        elapsed: n minus the onset's place in that block `[G, A, N]`.
-        entry: e^{-z offset}, complex128 `[G, A, M, 3]`, which turns the table into the sound of that block.
+        place: of each in a flat `[A M]`, int64 `[G, K]`.
+        used: bool `[G, K]`; a window of fewer modes has unused slots at its end.
+        atom: to which each belongs, int64 `[G, K]`.
+        shape: A and M.
     """
 
-    def __init__(self, atoms: Atoms, blocks: int) -> None:
-        device = atoms.onset.device
-        self.atoms, self.blocks = atoms, blocks
-        self.n = n = torch.arange(BLOCK, device=device, dtype=torch.float64)
-        rates, omega = atoms.rates, atoms.omega
-        carrier = torch.view_as_real(_turns(omega, BLOCK)).transpose(-1, -2).contiguous()  # [G, A, M, 2, N]
-        self.table = carrier[:, :, :, None] * torch.exp(-rates[..., None] * n)[:, :, None, :, None]
-        starts = torch.arange(blocks, device=device, dtype=torch.float64)[:, None] * BLOCK
-        self.since = starts - atoms.onset[:, None]  # [G, B, A]
-        decay = -rates[:, None] * self.since[..., None]  # [G, B, A, 3]
-        audible = (self.since >= 0)[..., None] & (decay > FADED)
-        decay = torch.where(audible, torch.exp(torch.where(audible, decay, 0.0)), 0.0)
-        turns = (
-            _turns(omega * BLOCK, blocks)
-            * torch.polar(torch.ones_like(omega), -omega * atoms.onset[..., None])[..., None]
-        )
-        self.across = turns.permute(0, 3, 1, 2).contiguous()[..., None] * decay[..., None, :]
-        first = torch.floor(atoms.onset / BLOCK)
-        on_grid = (atoms.onset > 0) & (first < blocks) & (first * BLOCK < atoms.onset)
+    place: Tensor
+    used: Tensor
+    atom: Tensor
+    shape: tuple[int, int]
+
+    def gather(self, values: Tensor) -> Tensor:
+        """Values of the modes `[G, K, ...]`, of those of all slots `[G, A, M, ...]`."""
+        return _rows_of(values.flatten(1, 2), self.place)
+
+    def of_atoms(self, values: Tensor) -> Tensor:
+        """Values of each mode's atom `[G, K, ...]`, of those of all atoms `[G, A, ...]`."""
+        return _rows_of(values, self.atom)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Values of all slots `[G, A, M, ...]`, of those of the modes `[G, K, ...]`; 0 where a slot is unused."""
+        windows, rest = len(values), values.shape[2:]
+        flat = values.new_zeros(windows * self.shape[0] * self.shape[1], *rest)
+        start = torch.arange(windows, device=values.device)[:, None] * (self.shape[0] * self.shape[1])
+        flat[(self.place + start)[self.used]] = values[self.used]
+        return flat.view(windows, *self.shape, *rest)
+
+
+def _rows_of(values: Tensor, rows: Tensor) -> Tensor:
+    """`values[g, rows[g]]` for each window g, `[G, K, ...]`."""
+    if len(values) == 1:
+        return values[0].index_select(0, rows[0])[None]
+    return values[torch.arange(len(values), device=values.device)[:, None], rows]
+
+
+def slots_of(atoms: Atoms) -> Slots:
+    """Where the used modes of atoms stand."""
+    used = atoms.used.flatten(1)
+    most = int(used.sum(1).max()) if used.numel() else 0
+    place = torch.argsort(~used, dim=1, stable=True)[:, :most]
+    atom = torch.div(place, MODES_PER_ATOM, rounding_mode="floor")
+    return Slots(place, used.gather(1, place), atom, (atoms.used.shape[1], atoms.used.shape[2]))
+
+
+class Basis:
+    """The poles of the K used modes of `atoms` on the grid of B blocks of N samples, for renderings and correlations.
+
+    Args:
+        atoms: of G windows.
+        blocks: B.
+        dtype: of the tables, float64 or float32 (see `fast_dtype`).
+
+    Attributes:
+        slots: where the modes stand.
+        carrier: cos and sin of omega n, `[G, K, 2, N]`.
+        table: Re and Im of e^{z n}, `[G, K, 3, 2, N]`.
+        across: e^{z (b N - onset)} for the blocks wholly after the onset, else 0, complex `[G, B, K, 3]`.
+        since: b N - onset, `[G, B, A]`.
+        first: block of the onset `[G, A]`, clamped to the grid.
+        elapsed: time since the onset at the samples of that block, `[G, A, N]`; 0 before it.
+        strike: e^{-(d + j k) u} at those samples, `[G, A, 3, N]`; 0 before the onset, and for an onset off the grid.
+        entry: e^{-i omega offset}, complex `[G, K]`, which turns the carrier to where it is in that block.
+    """
+
+    def __init__(self, atoms: Atoms, blocks: int, dtype: torch.dtype = torch.float64) -> None:
+        device, wide = atoms.onset.device, torch.float64
+        self.atoms, self.blocks, self.dtype, self.slots = atoms, blocks, dtype, atoms.slots
+        slots, rates, onset = atoms.slots, atoms.rates, atoms.onset
+        omega = slots.gather(atoms.omega)
+        self.n = n = torch.arange(BLOCK, device=device, dtype=dtype)
+        self.carrier = torch.view_as_real(_turns(omega, BLOCK, dtype)).transpose(-1, -2).contiguous()
+        fade = _fading(rates.to(dtype)[..., None] * n)  # [G, A, 3, N]
+        self.table = self.carrier[:, :, None] * slots.of_atoms(fade)[:, :, :, None]
+        starts = torch.arange(blocks, device=device, dtype=wide)[:, None] * BLOCK
+        since = starts - onset[:, None]  # [G, B, A]
+        decay = torch.where((since >= 0)[..., None], _fading((rates[:, None] * since[..., None]).to(dtype)), 0.0)
+        turns = _turns(omega * BLOCK, blocks, dtype) * _turned(-omega * slots.of_atoms(onset), dtype)[..., None]
+        decay = slots.of_atoms(decay.transpose(1, 2))  # [G, K, B, 3]
+        self.across = (turns[..., None] * decay).transpose(1, 2).contiguous()
+        self.since = since.to(dtype)
+        first = torch.floor(onset / BLOCK)
+        on_grid = (onset > 0) & (first < blocks) & (first * BLOCK < onset)
         self.first = first.clamp(0, blocks - 1).long()
-        offset = atoms.onset - self.first * BLOCK
-        self.elapsed = n - offset[..., None]
-        self.sounding = ((self.elapsed >= 0) & on_grid[..., None]).to(torch.float64)
-        start = torch.where(on_grid, offset, 0.0)  # 0 where unused, so that nothing overflows
-        turn = -omega * start[..., None]
-        lift = torch.exp(rates * start[..., None])  # [G, A, 3]
-        self.entry = torch.polar(torch.ones_like(turn), turn)[..., None] * lift[:, :, None]
+        offset = torch.where(on_grid, onset - self.first * BLOCK, 0.0)
+        elapsed = n - offset.to(dtype)[..., None]
+        self.elapsed = elapsed.clamp(min=0)
+        sounding = (elapsed >= 0) & on_grid[..., None]
+        self.strike = torch.where(
+            sounding[:, :, None], _fading(rates.to(dtype)[..., None] * self.elapsed[:, :, None]), 0.0
+        )
+        self.entry = _turned(-omega * slots.of_atoms(offset), dtype)
 
     def render(self) -> Tensor:
         """The atoms' sound on the grid, float64 `[G, B, N]`."""
         windows, atoms = self.atoms.onset.shape
-        if not atoms:
+        if not self.slots.place.numel():
             return torch.zeros(windows, self.blocks, BLOCK, dtype=torch.float64, device=self.n.device)
-        envelope = torch.tensor(ENVELOPE, device=self.n.device, dtype=torch.float64)
-        weights = self.atoms.amp[..., None] * envelope  # [G, A, M, 3]
+        envelope = torch.tensor(ENVELOPE, device=self.n.device, dtype=self.dtype)
+        amp = self.slots.gather(self.atoms.amp).to(self.entry.dtype)  # [G, K]
+        weights = amp[..., None] * envelope  # [G, K, 3]
         spread = _real_pairs(self.across * weights[:, None]).view(windows, self.blocks, -1)
-        sound = torch.bmm(spread, self.table.view(windows, -1, BLOCK))
-        entry = _real_pairs(weights * self.entry).view(windows * atoms, 1, -1)
-        entry = torch.bmm(entry, self.table.view(windows * atoms, -1, BLOCK)).view(windows, atoms, BLOCK)
-        return sound.view(-1, BLOCK).index_add_(0, self._rows(), (entry * self.sounding).view(-1, BLOCK)).view_as(sound)
+        sound = torch.bmm(spread, self.table.view(windows, -1, BLOCK)).view(-1, BLOCK)
+        turned = _real_pairs(amp * self.entry)[..., None]  # [G, K, 2, 1]
+        waves = (self.carrier * turned).sum(2).view(-1, BLOCK)  # [G K, N]
+        start = torch.arange(windows, device=self.n.device)[:, None] * atoms
+        struck = waves.new_zeros(windows * atoms, BLOCK).index_add_(0, (self.slots.atom + start).flatten(), waves)
+        rise = (self.strike * envelope[:, None]).sum(2).view(-1, BLOCK)  # [G A, N]
+        sound = sound.index_add_(0, self._rows(), struck * rise)
+        return sound.view(windows, self.blocks, BLOCK).double()
 
     def correlate(self, residual: Tensor) -> tuple[Tensor, Tensor]:
-        """Sums over t of r g_j and of r u g_j, complex128 `[G, A, M, 3]` each, for a residual `[G, B, N]`."""
-        windows, atoms, slots, _ = self.across.shape[0], *self.across.shape[2:]
-        both = torch.cat([residual, residual * self.n], dim=1).float()  # [G, 2B, N]; a gradient needs no more digits
+        """Sums over t of r g_j and of r u g_j, complex128 `[G, A, M, 3]` each, for a residual `[G, B, N]`.
+
+        In single precision: a gradient needs no more digits.
+        """
+        windows, modes = self.slots.place.shape
+        part = residual.float()
+        both = torch.cat([part, part * self.n.float()], dim=1)  # [G, 2B, N]
         within = torch.bmm(both, self.table.view(windows, -1, BLOCK).float().transpose(1, 2))
-        within = torch.view_as_complex(within.view(windows, 2, self.blocks, atoms, slots, POLES, 2))
-        plain = self.across * within[:, 0]
-        ramp = plain * self.since[..., None, None] + self.across * within[:, 1]
-        rows = residual.reshape(-1, BLOCK)[self._rows()].view(windows, atoms, BLOCK) * self.sounding
-        rows = torch.stack([rows, rows * self.elapsed], dim=-1).view(-1, BLOCK, 2)
-        head = torch.bmm(self.table.view(windows * atoms, -1, BLOCK), rows)  # [G A, M 3 2, 2]
-        head = torch.view_as_complex(head.view(windows, atoms, slots, POLES, 2, 2).transpose(-1, -2).contiguous())
-        head = head * self.entry[..., None]
-        return plain.sum(1) + head[..., 0], ramp.sum(1) + head[..., 1]
+        within = torch.view_as_complex(within.view(windows, 2, self.blocks, modes, POLES, 2))
+        across, since = self.across.to(torch.complex64), _columns_of(self.since.float(), self.slots)[..., None]
+        plain = across * within[:, 0]
+        ramp = plain * since + across * within[:, 1]
+        rows = part.reshape(-1, BLOCK)[self._rows()].view(windows, -1, 1, BLOCK)
+        rows = rows * self.strike.float()  # [G, A, 3, N]
+        rows = torch.cat([rows, rows * self.elapsed.float()[:, :, None]], dim=2)  # [G, A, 6, N]
+        carrier = self.carrier.float().view(windows * modes, 2, BLOCK)
+        head = torch.bmm(self.slots.of_atoms(rows).view(windows * modes, -1, BLOCK), carrier.transpose(1, 2))
+        head = (
+            torch.view_as_complex(head).view(windows, modes, 2, POLES) * self.entry.to(torch.complex64)[..., None, None]
+        )
+        sums = torch.stack([plain.sum(1), ramp.sum(1)], dim=2) + head  # [G, K, 2, 3]
+        found = self.slots.spread(sums.to(torch.complex128))
+        return found[..., 0, :], found[..., 1, :]
 
     def _rows(self) -> Tensor:
         """Rows of the blocks of the onsets in a flat `[G B, N]`, `[G A]`."""
@@ -190,12 +274,39 @@ class Basis:
         return (windows * self.blocks + self.first).flatten()
 
 
-def _turns(omega: Tensor, count: int) -> Tensor:
-    """e^{i omega n} for n from 0 to `count` - 1 in a last dimension, as products of two short tables; complex128."""
+def fast_dtype(atoms: Atoms) -> torch.dtype:
+    """Of a `Basis` that is good enough to try steps: single precision is 100 dB true and takes half the time.
+
+    Under an attack much longer than the decay the poles nearly cancel each other, which takes double precision.
+    """
+    swell = (atoms.log_attack + atoms.log_damping)[atoms.present]
+    return torch.float64 if bool((swell > LONGEST_SWELL).any()) else torch.float32
+
+
+def _fading(nepers: Tensor) -> Tensor:
+    """e^{-x}, and 0 where it has faded."""
+    return torch.where(nepers < FADED, torch.exp(-nepers.clamp(max=FADED)), 0.0)
+
+
+def _turned(angle: Tensor, dtype: torch.dtype) -> Tensor:
+    """e^{i angle} of float64 angles, with parts of `dtype`."""
+    return torch.polar(torch.ones_like(angle), angle).to(_COMPLEX[dtype])
+
+
+def _columns_of(values: Tensor, slots: Slots) -> Tensor:
+    """Values of each mode's atom `[G, B, K]`, of those of all atoms `[G, B, A]`."""
+    return slots.of_atoms(values.transpose(1, 2)).transpose(1, 2)
+
+
+_COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
+
+
+def _turns(omega: Tensor, count: int, dtype: torch.dtype) -> Tensor:
+    """e^{i omega n} for n from 0 to `count` - 1 in a last dimension, as products of two short tables of `dtype`."""
     short = 1 << max(0, (count - 1).bit_length() // 2)
     n = torch.arange(max(short, -(-count // short)), device=omega.device, dtype=torch.float64)
     fine, coarse = omega[..., None] * n[:short], omega[..., None] * (short * n[: -(-count // short)])
-    fine, coarse = torch.polar(torch.ones_like(fine), fine), torch.polar(torch.ones_like(coarse), coarse)
+    fine, coarse = _turned(fine, dtype), _turned(coarse, dtype)
     return (coarse[..., None] * fine[..., None, :]).flatten(-2)[..., :count]
 
 
@@ -252,7 +363,8 @@ class Pairs:
         first: index of the one in a flat `[G A M]`, int64 `[P]`.
         second: of the other, not before the first.
         sign: +1, or -1 where it is the other's mirror image at -omega that is near, float64 `[P]`.
-        places: of the 6 x 6 products of their parameters in the lower triangle of a flat `[G, Q, Q]`, int64 `[36 P]`.
+        places: of the products of their parameters in the lower triangle of a flat `[G, Q, Q]`, int64 `[36 P]`; of
+            those of their amplitudes alone in one `[G, 2 K, 2 K]`, `[4 P]`.
     """
 
     first: Tensor
@@ -294,7 +406,7 @@ def modes_touching(atoms: Atoms, others: Atoms, samples: Tensor, least: float) -
     return both & (((one - other).square() < reach) | ((one + other).square() < reach))
 
 
-def mode_pairs(atoms: Atoms, samples: Tensor) -> Pairs:
+def mode_pairs(atoms: Atoms, samples: Tensor, amplitudes_alone: bool = False) -> Pairs:
     """The pairs of modes that the Gauss-Newton matrix needs, in windows of `samples` `[G]`."""
     _, count, slots = atoms.omega.shape
     onset, reach = atoms.onset, _reach(atoms, atoms, samples, COUPLED)
@@ -313,15 +425,21 @@ def mode_pairs(atoms: Atoms, samples: Tensor) -> Pairs:
             ((base + a[p]) * slots + m, (base + b[p]) * slots + n, torch.full_like(onset[0, :1], sign).expand(len(p)))
         )
     first, second, signs = (torch.cat(part) for part in zip(*found, strict=True))
-    where, size = positions(atoms).reshape(-1, PARAMETERS), parameters_of(atoms)
+    where, size = positions(atoms), parameters_of(atoms)
+    if amplitudes_alone:
+        strikes = OF_STRIKE * count
+        where, size = _amplitudes_of(where, strikes), (size - strikes) // OF_MODE * 2
+    where = where.flatten(0, 2)
     row, column = where[first][:, :, None], where[second][:, None]
     window = torch.div(first, count * slots, rounding_mode="floor")[:, None, None]
     places = (window * size + torch.maximum(row, column)) * size + torch.minimum(row, column)
     return Pairs(first, second, signs, places.flatten())
 
 
-def gram(atoms: Atoms, samples: Tensor, pairs: Pairs) -> Tensor:
+def gram(atoms: Atoms, samples: Tensor, pairs: Pairs, ramped: bool = True) -> Tensor:
     """Inner products of f_0..f_3 between the modes of `pairs` over windows of `samples` `[G]`, complex64 `[P, 4, 4]`.
+
+    Without the `ramped` those of f_0 alone, `[P, 1, 1]`.
 
     The sum over samples is taken as an integral over [-1/2, samples - 1/2], which is the midpoint rule. With
     Z = -(z_j + conj(z_l)), and u, u' the times since the two onsets,
@@ -350,6 +468,9 @@ def gram(atoms: Atoms, samples: Tensor, pairs: Pairs) -> Tensor:
     low, u0, v0 = boundary(start)
     high, u1, v1 = boundary(end)
     i00 = (low - high) * inverse
+    if not ramped:
+        envelope = torch.tensor(ENVELOPE, device=onset.device, dtype=onset.dtype).to(i00.dtype)
+        return torch.einsum("i,pij,j->p", envelope, i00, envelope).to(torch.complex64)[:, None, None]
     low_u, high_u = u0 * low, u1 * high
     i10 = (low_u - high_u + i00) * inverse
     i01 = (v0 * low - v1 * high + i00) * inverse
@@ -375,12 +496,25 @@ def normal_matrix(atoms: Atoms, samples: Tensor, pairs: Pairs) -> Tensor:
 
     Single precision is enough for steps that are tried before they are taken.
     """
-    windows, size = len(atoms.onset), parameters_of(atoms)
-    alpha = coefficients_of(atoms).view(-1, PARAMETERS).to(torch.complex64)
+    alpha = coefficients_of(atoms).flatten(0, 2)
+    products = gram(atoms, samples, pairs)[:, FUNCTION_OF][:, :, FUNCTION_OF]
+    return _assembled(products, alpha, pairs, len(atoms.onset), parameters_of(atoms))
+
+
+def amplitude_matrix(atoms: Atoms, samples: Tensor) -> Tensor:
+    """The lower triangle of J^T J over the amplitudes alone, Re and Im of each mode, float32 `[G, 2 K, 2 K]`."""
+    pairs = mode_pairs(atoms, samples, amplitudes_alone=True)
+    alpha = coefficients_of(atoms).flatten(0, 2)[:, :2]
+    products = gram(atoms, samples, pairs, ramped=False)
+    return _assembled(products, alpha, pairs, len(atoms.onset), 2 * atoms.slots.place.shape[1])
+
+
+def _assembled(products: Tensor, alpha: Tensor, pairs: Pairs, windows: int, size: int) -> Tensor:
+    """Products `[P, n, n]` of the functions of pairs of modes, weighted by `alpha` `[G A M, n]`, at their places."""
+    alpha = alpha.to(torch.complex64)
     one, other = alpha[pairs.first], alpha[pairs.second]
     other = torch.where(pairs.sign[:, None] > 0, other.conj(), other)
     one = one * torch.where(pairs.first == pairs.second, 0.25, 0.5)[:, None].to(one.dtype)  # twice in one triangle
-    products = gram(atoms, samples, pairs)[:, FUNCTION_OF][:, :, FUNCTION_OF]
     block = (products * one[:, :, None] * other[:, None]).real
     matrix = torch.zeros(windows * size * size, dtype=torch.float32, device=block.device)
     matrix.scatter_add_(0, pairs.places, block.flatten())
@@ -390,20 +524,24 @@ def normal_matrix(atoms: Atoms, samples: Tensor, pairs: Pairs) -> Tensor:
 
 
 def parameters_of(atoms: Atoms) -> int:
-    """Parameters of a window, Q = 3 A + 3 A M."""
-    _, count, slots = atoms.omega.shape
-    return OF_STRIKE * count + OF_MODE * count * slots
+    """Parameters of a window, Q = 3 A + 3 K for at most K used modes."""
+    return OF_STRIKE * atoms.onset.shape[1] + OF_MODE * atoms.slots.place.shape[1]
 
 
 def positions(atoms: Atoms) -> Tensor:
-    """Where a mode's six parameters stand in the vector of all of its window, int64 `[G, A, M, 6]`."""
+    """Where a used mode's six parameters stand in the vector of all of its window, int64 `[G, A, M, 6]`."""
     windows, count, slots = atoms.omega.shape
     device = atoms.omega.device
-    mode = torch.arange(count * slots, device=device).view(count, slots, 1)
+    mode = (atoms.used.flatten(1).cumsum(1) - 1).clamp(min=0).view(windows, count, slots, 1)
     own = OF_STRIKE * count + OF_MODE * mode + torch.arange(OF_MODE, device=device)
     strike = OF_STRIKE * torch.arange(count, device=device)[:, None, None] + torch.arange(OF_STRIKE, device=device)
-    both = torch.cat([own, strike.expand(count, slots, OF_STRIKE)], dim=-1)
-    return both.expand(windows, count, slots, PARAMETERS)
+    return torch.cat([own, strike.expand(windows, count, slots, OF_STRIKE)], dim=-1)
+
+
+def _amplitudes_of(where: Tensor, strikes: int) -> Tensor:
+    """Where a mode's Re and Im stand among those of all, of where its parameters stand behind `strikes` others."""
+    mode = torch.div(where[..., :1] - strikes, OF_MODE, rounding_mode="floor")
+    return 2 * mode + torch.arange(2, device=where.device)
 
 
 def mode_norms(atoms: Atoms, samples: Tensor) -> Tensor:

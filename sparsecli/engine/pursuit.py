@@ -20,8 +20,11 @@ from .sweeping import SWEEP_DAMPING, Watch, sweep_all
 
 MIN_SAMPLES = 64  # a shorter recording has no room for a mode
 LAST_STEPS = 4  # of conjugate gradients over all amplitudes at the end
-CHANGE_STEPS = 4  # over all atoms after each step of density control
+GROWTH = 0.85  # of the time of a fit, where no density control follows,
+RELOCATION = 1.6  # which takes so many times as much as growth
+CHANGE_STEPS = 3  # over all atoms after each step of density control
 
+Tell = Callable[[float, int, float], bool]
 Keep = Callable[[int, State], None]
 Step = Callable[[Problem, State, Limits, Watch, Callable[[State], None]], bool]
 
@@ -31,7 +34,7 @@ def pursue(
     rate: int,
     settings: FitSettings,
     spend: int,
-    watch: Watch,
+    tell: Tell,
     keep: Keep = lambda phase, state: None,
     start: tuple[int, State] | None = None,
     plan: list[Step] | None = None,
@@ -43,7 +46,8 @@ def pursue(
         rate: in Hz.
         settings: the stopping rules among them.
         spend: how many numbers may be used at most.
-        watch: told the number of atoms and the SNR in dB so far; what it returns says whether to go on.
+        tell: told the share of the work that is done, and the number of atoms and the SNR in dB so far; what it returns
+            says whether to go on.
         keep: given the phase and the state after each round, from which a later call may go on to the same result.
         start: such a phase and state.
         plan: what to do, one after the other; None: what the settings' effort asks for.
@@ -66,13 +70,27 @@ def pursue(
     )
     first, state = start or (0, state)
     limits = Limits(most_atoms(settings, samples / rate), spend)
-    for phase, step in enumerate((plan or plan_of(settings.effort))[first:], first):
+    plan = plan or plan_of(settings.effort)
+    for phase, step in enumerate(plan[first:], first):
+        watch = _watch_of(phase, len(plan), settings.effort, limits, tell)
         going = step(problem, state, limits, watch, partial(keep, phase))
         if not going:
             break
         keep(phase + 1, state)
     thin(problem, state, limits)  # where it was stopped in the midst of more
     return solve_all(join(state.atoms), state.residual, samples, restraint_of(state.residual, energy), LAST_STEPS)[0]
+
+
+def _watch_of(phase: int, phases: int, effort: Effort, limits: Limits, tell: Tell) -> Watch:
+    """What tells how far all is, from how far a phase is: growth is a part of the work, the other phases the rest."""
+    growth = GROWTH / (1 + RELOCATION * effort.relocations)
+
+    def watch(atoms: int, snr_db: float) -> bool:
+        grown = growth * min(1.0, atoms / limits.atoms)
+        share = grown if phase == 0 else growth + (1 - growth) * phase / phases
+        return tell(share, atoms, snr_db)
+
+    return watch
 
 
 def plan_of(effort: Effort) -> list[Step]:
@@ -134,6 +152,9 @@ def _hold(problem: Problem, state: State, limits: Limits, watch: Watch, keep: Ca
 def _keep_better(problem: Problem, state: State, limits: Limits, watch: Watch, keep: Callable[[State], None]) -> bool:
     """Go back to the atoms that were held where they leave less."""
     assert state.held is not None
+    if is_good_enough(problem, state):  # nothing was tried
+        state.held = None
+        return True
     held, blocks = by_stretch(state.held), len(state.residual)
     left = state.residual + sound_of(join(state.atoms), blocks) - sound_of(join(held), blocks)
     left.flatten()[problem.samples :] = 0.0

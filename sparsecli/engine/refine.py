@@ -14,7 +14,19 @@ import torch
 from torch import Tensor
 
 from ..core.columns import MIN_ATTACK_S, MIN_ONSET_S
-from .modal import OF_MODE, OF_STRIKE, Atoms, Basis, Pairs, gradient, mode_norms, mode_pairs, normal_matrix, positions
+from .modal import (
+    OF_MODE,
+    OF_STRIKE,
+    Atoms,
+    Basis,
+    Pairs,
+    amplitude_matrix,
+    fast_dtype,
+    gradient,
+    mode_norms,
+    mode_pairs,
+    normal_matrix,
+)
 
 # Largest change of a parameter in one step: well inside the basin that a quadratic model sees.
 MAX_STEP_ONSET = 600.0  # samples
@@ -111,7 +123,7 @@ def refine(atoms: Atoms, windows: Windows, steps: int, damping: Tensor) -> Refin
         steps: at most.
         damping: lambda to start with, float64 `[G]`.
     """
-    first = Basis(atoms, windows.target.shape[1])
+    first = Basis(atoms, windows.target.shape[1], fast_dtype(atoms))
     residual = windows.left_by(first)
     cost = _cost(atoms, windows, residual)
     damping = damping.clone()
@@ -159,13 +171,13 @@ class _Trial:
 def _step(start: _Trial, windows: Windows, pairs: Pairs, basis: Basis | None) -> _Trial:
     """One step in every window; where no damping makes the cost fall, nothing changes."""
     atoms, residual, cost, damping = start.atoms, start.residual, start.cost, start.damping
-    basis = basis or Basis(atoms, residual.shape[1])
+    basis = basis or Basis(atoms, residual.shape[1], fast_dtype(atoms))
     vector, matrix = _normal_equations(basis, residual, windows, pairs)
     pending = torch.ones_like(cost, dtype=torch.bool)
     best = start
     for attempt in range(TRIES):
         moved = _move(atoms, solve_step(matrix, vector, damping), windows.bounds)
-        trial = Basis(moved, residual.shape[1])
+        trial = Basis(moved, residual.shape[1], fast_dtype(moved))
         left = windows.left_by(trial)
         trial_cost = _cost(moved, windows, left)
         better = pending & (trial_cost < best.cost)
@@ -203,15 +215,18 @@ def solve_amplitudes(atoms: Atoms, windows: Windows, ridge: float = 1e-6, rounds
     """
     if not atoms.omega.numel():
         return atoms
-    atoms = replace(atoms, amp=torch.zeros_like(atoms.amp))
+    atoms = atoms.moved(amp=torch.zeros_like(atoms.amp))
     matrix = amplitude_matrix(atoms, windows.samples)
     matrix.diagonal(dim1=1, dim2=2).mul_(1.0 + windows.restraint[:, None])
     damping = torch.full_like(windows.target[:, 0, 0], ridge)
-    for _ in range(rounds):
-        basis = Basis(atoms, windows.target.shape[1])
-        vector = gradient(basis, windows.left_by(basis))[..., :2].flatten(1)
-        step = solve_step(matrix, vector, damping).view(*atoms.amp.shape, 2)
-        atoms = replace(atoms, amp=atoms.amp + torch.view_as_complex(step))
+    slots, dtype = atoms.slots, fast_dtype(atoms)
+    left = windows.target
+    for turn in range(rounds):
+        basis = Basis(atoms, windows.target.shape[1], dtype)
+        left = windows.left_by(basis) if turn else left
+        vector = slots.gather(gradient(basis, left)[..., :2]).flatten(1)
+        step = solve_step(matrix, vector, damping).view(len(vector), -1, 2)
+        atoms = atoms.moved(amp=atoms.amp + torch.view_as_complex(slots.spread(step)))
     return atoms
 
 
@@ -221,29 +236,21 @@ def mode_gains(atoms: Atoms, samples: Tensor) -> Tensor:
     With G the Gram matrix of all 2K amplitude functions and a mode's block of its inverse P, leaving the mode out costs
     c^T P^-1 c (the Schur complement). An unused slot has 0.
     """
-    if not atoms.omega.numel():
+    if not bool(atoms.used.any()):
         return torch.zeros_like(atoms.omega)
-    windows = len(samples)
-    filled = torch.nonzero(atoms.used.flatten(1).any(0))[:, 0]
-    rows = (2 * filled[:, None] + torch.arange(2, device=filled.device)).flatten()
-    matrix = amplitude_matrix(atoms, samples)[:, rows][:, :, rows].double()
+    slots = atoms.slots
+    windows, modes = slots.place.shape
+    matrix = amplitude_matrix(atoms, samples).double()
     matrix = matrix + matrix.tril(-1).transpose(1, 2)
     diagonal = matrix.diagonal(dim1=1, dim2=2)
     scale = torch.where(diagonal > 0, diagonal.clamp(min=1e-300).rsqrt(), 0.0)
     matrix = matrix * scale[:, :, None] * scale[:, None]
     lifted = 1e-6 + (scale == 0).to(scale.dtype)
-    inverse = torch.linalg.inv(matrix + torch.diag_embed(lifted)).view(windows, -1, 2, len(filled), 2)
+    inverse = torch.linalg.inv(matrix + torch.diag_embed(lifted)).view(windows, modes, 2, modes, 2)
     blocks = inverse.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)  # [G, K, 2, 2]
-    amp = torch.view_as_real(atoms.amp).flatten(1, 2)[:, filled] / scale.view(windows, -1, 2).clamp(min=1e-150)
-    amp = torch.where(atoms.used.flatten(1)[:, filled, None], amp, 0.0)
+    amp = torch.view_as_real(slots.gather(atoms.amp)) / scale.view(windows, modes, 2).clamp(min=1e-150)
     gains = torch.einsum("gki,gkij,gkj->gk", amp, torch.linalg.inv(blocks), amp).clamp(min=0)
-    return torch.zeros_like(atoms.omega).flatten(1).index_copy(1, filled, gains).view_as(atoms.omega)
-
-
-def amplitude_matrix(atoms: Atoms, samples: Tensor) -> Tensor:
-    """The lower triangle of the part of J^T J that belongs to the amplitudes, `[G, 2 A M, 2 A M]`."""
-    rows = positions(atoms)[0, ..., :2].flatten()
-    return normal_matrix(atoms, samples, mode_pairs(atoms, samples))[:, rows][:, :, rows]
+    return slots.spread(gains)
 
 
 def cut(signal: Tensor, samples: Tensor) -> Tensor:
@@ -263,14 +270,14 @@ def _cost(atoms: Atoms, windows: Windows, residual: Tensor) -> Tensor:
 
 def _normal_equations(basis: Basis, residual: Tensor, windows: Windows, pairs: Pairs) -> tuple[Tensor, Tensor]:
     """J^T r `[G, Q]` and J^T J `[G, Q, Q]`, the restraint in both."""
-    atoms = basis.atoms
+    atoms, slots = basis.atoms, basis.slots
     matrix = normal_matrix(atoms, windows.samples, pairs)
     slopes = gradient(basis, residual)
-    own = windows.restraint[:, None] * mode_norms(atoms, windows.samples)
-    norms = own[..., None, None] * atoms.used[..., None]  # [G, A, M, 1]
+    norms = slots.of_atoms(windows.restraint[:, None] * mode_norms(atoms, windows.samples)) * slots.used
+    norms = norms[..., None]  # [G, K, 1]
     strike = slopes[..., OF_MODE:].sum(2).flatten(1)
-    own = slopes[..., :OF_MODE]
-    own = torch.cat([own[..., :2] - norms * torch.view_as_real(atoms.amp), own[..., 2:]], dim=-1)
+    own = slots.gather(slopes[..., :OF_MODE])
+    own = torch.cat([own[..., :2] - norms * torch.view_as_real(slots.gather(atoms.amp)), own[..., 2:]], dim=-1)
     vector = torch.cat([strike, own.flatten(1)], dim=1)
     lift = torch.cat([norms, norms, torch.zeros_like(norms)], dim=-1).flatten(1)
     matrix.diagonal(dim1=1, dim2=2)[:, strike.shape[1] :] += lift
@@ -284,10 +291,6 @@ def solve_step(matrix: Tensor, vector: Tensor, damping: Tensor) -> Tensor:
     diagonal is 1. It is held above rounding: an atom of which the window has hardly anything can get a negative
     one.
     """
-    known = torch.nonzero((matrix.diagonal(dim1=1, dim2=2) != 0).any(0))[:, 0]  # an unused slot has no parameters
-    if len(known) < matrix.shape[1]:
-        part = solve_step(matrix[:, known][:, :, known], vector[:, known], damping) if len(known) else vector[:, known]
-        return torch.zeros_like(vector).index_copy(1, known, part)
     diagonal = matrix.diagonal(dim1=1, dim2=2)
     floor = 1e-12 * diagonal.amax(1, keepdim=True).clamp(min=1e-24)
     scale = diagonal.clamp(min=floor).rsqrt()
@@ -303,9 +306,10 @@ def solve_step(matrix: Tensor, vector: Tensor, damping: Tensor) -> Tensor:
 
 
 def _move(atoms: Atoms, step: Tensor, bounds: Bounds) -> Atoms:
-    windows, count, slots = atoms.omega.shape
-    shared = step[:, : OF_STRIKE * count].view(windows, count, OF_STRIKE)  # ln d, ln attack, onset
-    own = step[:, OF_STRIKE * count :].view(windows, count, slots, OF_MODE)  # Re c, Im c, omega
+    count = atoms.onset.shape[1]
+    shared = step[:, : OF_STRIKE * count].view(len(step), count, OF_STRIKE)  # ln d, ln attack, onset
+    own = step[:, OF_STRIKE * count :].reshape(len(step), -1, OF_MODE)
+    own = atoms.slots.spread(own)  # Re c, Im c, omega
 
     def moved(value: Tensor, change: Tensor, largest: float, within: tuple[float, float]) -> Tensor:
         return (value + change.clamp(-largest, largest)).clamp(*within)
@@ -314,8 +318,7 @@ def _move(atoms: Atoms, step: Tensor, bounds: Bounds) -> Atoms:
     onset = torch.minimum(torch.maximum(onset, bounds.earliest[:, None]), bounds.latest[:, None])
     omega = moved(atoms.omega, own[..., 2], MAX_STEP_OMEGA, bounds.omega)
     turn = omega * (onset - atoms.onset)[..., None]  # the carrier stays where it is
-    return replace(
-        atoms,
+    return atoms.moved(
         onset=onset,
         log_damping=moved(atoms.log_damping, shared[..., 0], MAX_STEP_LOG, bounds.log_damping),
         log_attack=moved(atoms.log_attack, shared[..., 1], MAX_STEP_LOG, bounds.log_attack),

@@ -95,7 +95,7 @@ class Candidate:
 
 
 def search(residual: Tensor, begin: int, end: int, low: float, high: float) -> list[Candidate]:
-    """Candidates with onsets in `[begin, end)`, best first.
+    """Candidates with onsets in `[begin, end)`, best first, as long as they explain a share `WEAKEST` of the best's.
 
     Args:
         residual: float32 `[T]`; windows see zeros beyond its ends.
@@ -107,9 +107,11 @@ def search(residual: Tensor, begin: int, end: int, low: float, high: float) -> l
     shapes = range(len(SHAPES))
     found = side_by_side(lambda index: _search_shape(residual, index, begin, end, low, high), shapes)
     gain, onset, omega, shape = (torch.cat(parts) for parts in zip(*found, strict=True))
+    strong = gain > max(0.0, WEAKEST * float(gain.max()))
+    gain, onset, omega, shape = (values[strong] for values in (gain, onset, omega, shape))
     order = torch.argsort(gain, descending=True, stable=True)  # ties by shape, then by position
     rows = zip(*(values[order].tolist() for values in (gain, onset, omega, shape)), strict=True)
-    return [Candidate(g, t, w, SHAPES[int(s)]) for g, t, w, s in rows if g > 0]
+    return [Candidate(g, t, w, SHAPES[int(s)]) for g, t, w, s in rows]
 
 
 def _search_shape(residual: Tensor, index: int, begin: int, end: int, low: float, high: float) -> tuple[Tensor, ...]:
@@ -154,7 +156,7 @@ def pick(candidates: list[Candidate], count: int, least_gain: float) -> list[Can
     """The best `count` candidates above `least_gain` of which no two are near each other."""
     chosen: list[Candidate] = []
     for candidate in candidates:
-        if len(chosen) == count or candidate.gain < max(least_gain, WEAKEST * candidates[0].gain):
+        if len(chosen) == count or candidate.gain < least_gain:
             break
         if not any(candidate.near(other) for other in chosen):
             chosen.append(candidate)

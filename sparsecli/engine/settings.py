@@ -66,8 +66,8 @@ class Effort:
 
 
 EFFORTS: dict[Quality, Effort] = {
-    "fast": Effort(6, 3, 0, 1.0, 1.0, 0, 8, "half the time, 0.4 dB less"),
-    "normal": Effort(6, 3, 1, 1.3, 0.75, 3, 8, ""),
+    "fast": Effort(6, 2, 0, 1.0, 1.0, 0, 6, "half the time, 0.4 dB less"),
+    "normal": Effort(6, 2, 1, 1.2, 0.75, 3, 6, ""),
     "best": Effort(3, 3, 3, 1.3, 0.75, 3, 12, "twice the time, 0.15 dB more"),
 }
 

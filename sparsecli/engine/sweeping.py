@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..dsp.parallel import side_by_side
-from .modal import BLOCK, Atoms, Basis, stack
+from .modal import BLOCK, Atoms, Basis, fast_dtype, stack
 from .refine import Refined, refine, restraint_of
 from .state import Change, Problem, State, accept, reached, residual_in, turns, windows_for
 
@@ -39,7 +39,7 @@ def sweep(problem: Problem, state: State, changes: list[Change], steps: int) -> 
         old = stack([changes[place].old.shift(-offset) for place, offset in zip(chunk, offsets, strict=True)])
         new = stack([changes[place].new.shift(-offset) for place, offset in zip(chunk, offsets, strict=True)])
         damping = torch.tensor([state.damping[index] for index in places], device=problem.device, dtype=torch.float64)
-        windows = windows_for(problem, restraint, places, held + Basis(old, held.shape[1]).render())
+        windows = windows_for(problem, restraint, places, held + Basis(old, held.shape[1], fast_dtype(old)).render())
         return held, refine(new, windows, steps, damping)
 
     chunks = chunks_of([change.index for change in changes], [change.new for change in changes])

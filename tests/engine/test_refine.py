@@ -109,7 +109,7 @@ def test_known_atoms_are_recovered(count: int, least_db: float, modes: int, seed
 def test_one_atom_is_recovered_exactly(seed: int):
     true = draw_atoms(seed, 1, SAMPLES, **STRUCK)
     found, snr_db = recovered(true, seed + 100)
-    assert snr_db > 150  # worst of 6 draws 239
+    assert snr_db > 130  # single precision: worst of 4 draws 138
     assert float(found.onset) == pytest.approx(float(true.onset), abs=1e-3)
     assert float(found.log_attack) == pytest.approx(float(true.log_attack), abs=1e-5)
     assert torch.allclose(found.amp, true.amp, rtol=1e-5)
@@ -133,7 +133,7 @@ def test_modes_do_not_grow_huge_and_cancel():
 @pytest.mark.parametrize("damping", [1e-6, 1e-2, 10.0])
 @pytest.mark.parametrize("seed", range(3))
 def test_the_energy_never_rises(seed: int, damping: float):
-    """From bad starts, on noise, over the edge of the window: the residual is exact, and no step makes it louder."""
+    """From bad starts, on noise, over the edge of the window: the residual is true, and no step makes it louder."""
     samples = column(4000, 3000)
     windows = windows_for(cut(Draw(seed).normal(2, 16, BLOCK), samples), *samples.tolist())
     atoms = stack([draw_atoms(seed, 5, 4000), draw_atoms(seed + 10, 2, 4000)])
@@ -141,7 +141,9 @@ def test_the_energy_never_rises(seed: int, damping: float):
     lamb = torch.full_like(samples, damping)
     for _ in range(6):
         found = refine(atoms, windows, 1, lamb)
-        assert torch.allclose(found.residual, cut(windows.target - sound_of(found.atoms, 16), samples), atol=1e-9)
+        sound = sound_of(found.atoms, 16)
+        error = found.residual - cut(windows.target - sound, samples)
+        assert energy(error) < 1e-11 * energy(sound)  # single precision
         assert not found.residual[0].flatten()[4000:].any() and not found.residual[1].flatten()[3000:].any()
         now = found.residual.square().sum((1, 2))
         assert bool((now <= last).all())
