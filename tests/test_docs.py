@@ -38,7 +38,7 @@ SONG_S = 0.6  # of the example, from its first note on: two notes, which take a 
 SONG_RATE = 22050
 EVERYWHERE = {"--help", "--version", "--install-completion", "--show-completion"}
 # Options of the benches, of torchrun and of TensorBoard.
-OF_OTHERS = {"--clips", "--midi", "--soundfont", "--fits", "--nproc-per-node", "--logdir"}
+OF_OTHERS = {"--clips", "--learned", "--midi", "--soundfont", "--fits", "--nproc-per-node", "--logdir"}
 
 
 def load_script(path: Path) -> ModuleType:

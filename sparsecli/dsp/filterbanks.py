@@ -56,7 +56,7 @@ def erb_centres_hz(low_hz: float, high_hz: float, bands: int) -> list[float]:
     """Centres equal on the ERB-rate scale from `low_hz` to `high_hz`.
 
     >>> [round(centre) for centre in erb_centres_hz(100.0, 1000.0, 3)]
-    [100, 426, 1000]
+    [100, 407, 1000]
     """
     low, high = erb_rate(low_hz), erb_rate(high_hz)
     return [erb_rate_to_hz(low + (high - low) * index / max(bands - 1, 1)) for index in range(bands)]

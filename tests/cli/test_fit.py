@@ -270,7 +270,7 @@ def test_more_work_is_better_or_as_good(invoke, tone, tmp_path: Path):
     for quality in ("fast", "best"):
         assert invoke("fit", tone("song.wav"), *FEW, "--quality", quality, "-o", f"{quality}.npz").exit_code == 0
     fast, best = (load_events(tmp_path / f"{name}.npz").header.quality["snr_db"] for name in ("fast", "best"))
-    assert best >= fast - 0.1
+    assert best >= min(fast, 60.0) - 0.1  # beyond, it is chance which stops nearer
     assert invoke("fit", "song.wav", "--quality", "superb").exit_code == 2
 
 

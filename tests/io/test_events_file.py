@@ -426,7 +426,7 @@ HEADERS = [
     ("version", 0, "its version is 0, which never was"),
     ("version", 1.0, "its version is not a whole number"),
     ("version", None, "its version is not a whole number"),
-    ("kind", "waves", "holds events of an unknown kind 'waves'; known: atoms, gabor, siam; update sparse"),
+    ("kind", "waves", "holds events of an unknown kind 'waves'; known: atoms, gabor, siam, learned; update sparse"),
     ("kind", "siam", "its model.sha256 is missing, without which nobody can tell what events of kind siam are"),
     ("kind", ["atoms"], "its kind is not a text"),
     ("duration_s", 0, "its duration_s is 0"),
