@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -214,16 +214,15 @@ def _reporting(progress: Progress, interrupts: Interrupts) -> Callable[[decompos
 
 
 def _write_residual(path: str, audio: Audio, events: Events, learned: Learned | None, overwrite: bool) -> None:
-    """The recording minus its rendering, as float samples; `sparse render --residual` adds it again."""
+    """The recording minus its rendering."""
     import numpy as np
 
-    from sparsecli.engine.decomposing import sound_of, source_of
-    from sparsecli.io.audio import write_audio
+    from sparsecli.engine.decomposing import sound_of
+
+    from .found import write_residual
 
     play = learned.sound_of if learned else sound_of
-    rendered = play(events, audio.samples.shape[1]).astype(np.float32)
-    residual = replace(audio, samples=source_of(audio) - rendered)  # [channels, samples]
-    write_audio(path, residual, bit_depth="float", overwrite=overwrite)
+    write_residual(path, audio, play(events, audio.samples.shape[1]).astype(np.float32), overwrite)
 
 
 def _summary(record: dict[str, Any]) -> str:

@@ -290,22 +290,15 @@ def _keeping(path: Path | None) -> Callable[[Callable[[], Checkpoint]], None] | 
 
 
 def _write_residual(task: FitTask, audio: Audio, events: Events, room: Audio | None) -> None:
-    """The recording, folded where the fit folds it, minus the full rendering, as float samples, which nothing can clip.
-
-    `sparse render --residual` adds it again.
-    """
-    from dataclasses import replace
-
-    from sparsecli.engine.fitting import source_of
+    """The recording minus the full rendering."""
     from sparsecli.engine.rendering import render
     from sparsecli.engine.settings import RenderSettings
-    from sparsecli.io.audio import write_audio
+
+    from .found import write_residual
 
     assert task.residual is not None
-    source = source_of(audio)
-    rendered = render(events, RenderSettings(device=task.settings.device, wet=1.0), room)
-    residual = replace(audio, samples=source - rendered.samples[:, : source.shape[1]])  # [channels, samples]
-    write_audio(task.residual, residual, bit_depth="float", overwrite=task.overwrite)
+    rendered = render(events, RenderSettings(device=task.settings.device, wet=1.0), room).samples
+    write_residual(task.residual, audio, rendered[:, : audio.samples.shape[1]], task.overwrite)
 
 
 def _summary(record: dict[str, Any]) -> str:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsecli.core.audio import Audio, source_of
 from sparsecli.core.events import Events, notes_of
 
 from .runner import Record
@@ -39,3 +44,14 @@ def record_of(input: str, output: str, result: Found, with_notes: bool) -> Recor
         "notes": notes_of(events) if with_notes else None,
         "quality": dict(events.header.quality),
     }
+
+
+def write_residual(path: str, audio: Audio, rendered: NDArray[np.float32], overwrite: bool) -> None:
+    """The recording, folded where events describe it folded, minus their sound `[channels, samples]`, as a file.
+
+    As float samples, which nothing can clip; `sparse render --residual` adds it again.
+    """
+    from sparsecli.io.audio import write_audio
+
+    residual = replace(audio, samples=source_of(audio) - rendered)
+    write_audio(path, residual, bit_depth="float", overwrite=overwrite)

@@ -38,3 +38,8 @@ class Audio:
         """The mean of the channels, float32 `[samples]`."""
         mean: NDArray[np.float64] = self.samples.mean(axis=0, dtype=np.float64)
         return mean.astype(np.float32)
+
+
+def source_of(audio: Audio) -> NDArray[np.float32]:
+    """The channels that events describe, `[channels, samples]`: one or two as they are, the mean of more."""
+    return audio.samples if audio.channels <= 2 else audio.mono()[None]

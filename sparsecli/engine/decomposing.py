@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.audio import Audio
+from ..core.audio import Audio, source_of
 from ..core.columns import AIR_BANDS, COSINE, MAX_LEVEL_DB, MIN_ONSET_S, PI, SILENT_DB, STRETCH_S
 from ..core.errors import SparseError
 from ..core.events import Events, Header, events_from_columns
@@ -127,11 +127,6 @@ def _pursue(
 # How events are found, by name: of the recording, its channels that events describe, the settings, who is told how far
 # it has come, and the model if there is one.
 METHODS: dict[str, Callable[..., Found]] = {"siam": _recognise, "pursuit": _pursue}
-
-
-def source_of(audio: Audio) -> NDArray[np.float32]:
-    """The channels that events describe, `[channels, samples]`: one or two as they are, the mean of more."""
-    return audio.samples if audio.channels <= 2 else audio.mono()[None]
 
 
 def notices(audio: Audio, settings: DecomposeSettings, trained: Trained | None = None) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..core.audio import Audio
+from ..core.audio import Audio, source_of
 from ..core.columns import (
     AIR_BANDS,
     ATOM_COLUMNS,
@@ -164,11 +164,6 @@ def quantise_fit(events: Events, source: NDArray[np.float32], settings: FitSetti
         quality={**quality, "bits": round(found.bits, 4), **lost},
     )
     return replace(found.events, header=header), found.codes
-
-
-def source_of(audio: Audio) -> NDArray[np.float32]:
-    """The channels that events describe, `[channels, samples]`: one or two as they are, the mean of more."""
-    return audio.samples if audio.channels <= 2 else audio.mono()[None]
 
 
 def notices(audio: Audio, with_residual: bool = False) -> tuple[str, ...]:

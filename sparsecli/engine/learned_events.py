@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.audio import Audio
+from ..core.audio import Audio, source_of
 from ..core.columns import AIR_BANDS, MAX_LEVEL_DB, MIN_ONSET_S, SILENT_DB
 from ..core.errors import SparseError
 from ..core.events import Events, Header, events_from_columns
 from ..core.learned import LearnedDictionary
 from ..dsp.quality import log_mel_db, snr_db
 from ..synth.waveforms import peaks_of
-from .decomposing import DecomposeResult, Progress, Watch, energy_of, source_of
+from .decomposing import DecomposeResult, Progress, Watch, energy_of
 from .dictionaries import LEARNED_VARIANTS
 from .learned_rendering import KIND, SIDES, render_learned, to_rate
 from .matching import Chosen, Limits, pursue

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from sparsecli.core.audio import Audio
+from sparsecli.core.audio import Audio, source_of
 from sparsecli.core.columns import SILENT_DB, STRETCH_S
 from sparsecli.core.events import Events
 from sparsecli.dsp.quality import snr_db
-from sparsecli.engine.fitting import add_bursts, fit, measure, notices, source_of
+from sparsecli.engine.fitting import add_bursts, fit, measure, notices
 from sparsecli.engine.rendering import render
 from sparsecli.engine.settings import FitSettings, RenderSettings
 from sparsecli.engine.texture import make_cells
