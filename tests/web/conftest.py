@@ -110,6 +110,17 @@ def until(page: Any, expression: str, limit_s: float = 60.0) -> None:
         page.wait_for_timeout(20)
 
 
+def frames(page: Any) -> None:
+    """Wait until what changed is drawn: panels and counts are written in the next frame."""
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+@pytest.fixture(name="frames")
+def frames_fixture() -> Callable[[Any], None]:
+    """Waits until what changed in a page is drawn."""
+    return frames
+
+
 @pytest.fixture(name="until")
 def until_fixture() -> Callable[..., None]:
     """Waits until an expression holds in a page."""
@@ -161,6 +172,7 @@ def visit(browser: Any) -> Iterator[Callable[[str], Opened]]:
         page.on("request", lambda request: opened.requests.append(request.url))
         page.goto(address)
         until(page, "performance.getEntriesByName('mixed').length > 0")
+        frames(page)
         return opened
 
     yield go

@@ -64,12 +64,12 @@ def place_of(page: Any, row: int) -> tuple[float, float]:
 
 
 @pytest.fixture
-def settle(until: Callable[..., None]) -> Callable[[Any], None]:
+def settle(until: Callable[..., None], frames: Callable[[Any], None]) -> Callable[[Any], None]:
     """Waits until the worker has mixed all that was asked of it, and a frame is drawn."""
 
     def wait(page: Any) -> None:
         until(page, "sparse.sound.waiting.size === 0")
-        page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        frames(page)
 
     return wait
 
@@ -99,6 +99,7 @@ def test_what_is_heard_is_what_sparse_renders(view, tmp_path: Path, settle, unti
     alone = render(replace(events.take(np.array([0])), air=np.zeros((1, 0, 24), np.float32))).samples
     assert snr_db(alone[:, first : first + heard.shape[1]], heard) > ALIKE_DB
     assert page.evaluate("[...sparse.session.selection]") == [0]
+    settle(page)
     assert page.inner_text("#event-title").startswith("A4")
 
     # Dragged up, with semitones on, it lands a fourth higher, and at its time.
@@ -162,7 +163,7 @@ def test_two_channels_and_places(view, settle):
     assert snr_db(render(replace(events, params=params)).samples, sound_of(page)) > ALIKE_DB
 
 
-def test_keys_panels_and_chance(view, until):
+def test_keys_panels_and_chance(view, until, frames):
     opened = view(tones())
     page = opened.page
     numbers = "(row) => Array.from(sparse.session.table.row(row))"
@@ -197,10 +198,16 @@ def test_keys_panels_and_chance(view, until):
     # A number typed in; what no event can have is held at the end of the range.
     page.click('[data-tab="event"]')
     page.evaluate("sparse.session.select([0])")
+    frames(page)
     page.fill('[data-column="2"]', "1e9")
+    page.evaluate("sparse.louder(1)")  # something else changes meanwhile: what is typed stays, the rest follows
+    frames(page)
+    assert page.input_value('[data-column="4"]') == "-11.00"
     page.press('[data-column="2"]', "Enter")
     assert page.evaluate(numbers, 0)[2] == 600
-    page.evaluate("sparse.undo()")
+    frames(page)
+    assert page.input_value('[data-column="2"]') == "600.0000"
+    page.evaluate("sparse.undo(); sparse.undo()")
 
     # Notes keep together at random times; traded sounds are the same sounds; one perturbation is alike for all.
     page.evaluate("sparse.session.select([])")

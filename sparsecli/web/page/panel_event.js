@@ -34,8 +34,14 @@ export class EventPanel {
   constructor(app) {
     this.app = app;
     this.only = null; // the one event that is shown
+    this.typing = null; // the field that somebody is typing into
+    this.body = byId("event-numbers").querySelector("tbody");
+    this.fields = app.session.scene.columns.map(fieldOf);
     this.writeChanges();
-    byId("event-numbers").addEventListener("change", ({ target }) => this.typed(target), { signal: app.closing.signal });
+    this.body.replaceChildren();
+    const { signal } = app.closing;
+    this.body.addEventListener("input", ({ target }) => (this.typing = target), { signal });
+    this.body.addEventListener("change", ({ target }) => this.typed(target), { signal });
   }
 
   writeChanges() {
@@ -63,8 +69,10 @@ export class EventPanel {
     byId("event-told").textContent = this.told(rows);
     byId("mute").setAttribute("aria-pressed", rows.length > 0 && rows.every((e) => session.table.flags[e] & MUTED));
     byId("solo").setAttribute("aria-pressed", rows.length > 0 && rows.every((e) => session.table.flags[e] & SOLO));
-    this.only = rows.length ? this.loudest(rows) : null;
-    this.writeNumbers(rows);
+    const only = rows.length ? this.loudest(rows) : null;
+    if (only !== this.only) this.typing = null;
+    this.only = only;
+    this.writeNumbers();
   }
 
   loudest(rows) {
@@ -94,29 +102,21 @@ export class EventPanel {
     return `${times}, loudest ${signed(loudestLevel(table.row(this.loudest(rows))), 1)} dB${rows.length > 1 ? "; the numbers are the loudest’s" : ""}`;
   }
 
-  writeNumbers(rows) {
-    const body = byId("event-numbers").querySelector("tbody");
-    if (!rows.length) {
-      body.replaceChildren();
+  // What is being typed stays as it stands, whatever else changes meanwhile.
+  writeNumbers() {
+    if (this.only === null) {
+      this.body.replaceChildren();
       return;
     }
-    const { table, scene } = this.app.session;
-    const row = table.row(this.only);
-    const lines = scene.columns.map((name, c) => {
-      const line = make("tr", "", c >= freqColumn(0) && (c - freqColumn(0)) % 3 === 0 ? { class: "apart" } : {});
-      const digits = c === ONSET || c <= DECAY ? 4 : 2;
-      const unused = (name.startsWith("level") || c === NOISE_LEVEL) && row[c] <= SILENT_DB;
-      const field = make("input", "", { "data-column": c, inputmode: "decimal", "aria-label": name, spellcheck: "false" });
-      field.value = unused ? "–" : row[c].toFixed(digits);
-      const cell = make("td");
-      cell.append(field);
-      line.append(make("td", nameOf(name)), cell, make("td", unitOf(name)));
-      return line;
+    if (!this.body.children.length) this.body.replaceChildren(...this.fields.map(lineOf));
+    const row = this.app.session.table.row(this.only);
+    this.fields.forEach((field, c) => {
+      if (field !== this.typing) field.value = shown(row, c, this.app.session.scene.columns[c]);
     });
-    body.replaceChildren(...lines);
   }
 
   typed(field) {
+    this.typing = null;
     const value = Number(field.value.replace(",", ".").replace("−", "-"));
     if (!Number.isFinite(value) || field.value.trim() === "") {
       this.show();
@@ -128,6 +128,25 @@ export class EventPanel {
     session.edit(`${name} = ${value}`, [this.only], (row) => setNumber(row, column, value, name));
     this.app.hear([this.only]);
   }
+}
+
+function fieldOf(name, c) {
+  return make("input", "", { "data-column": c, inputmode: "decimal", "aria-label": name, spellcheck: "false" });
+}
+
+// A line of the table: what, how much, and of what unit.
+function lineOf(field, c) {
+  const name = field.getAttribute("aria-label");
+  const line = make("tr", "", c >= freqColumn(0) && (c - freqColumn(0)) % 3 === 0 ? { class: "apart" } : {});
+  const cell = make("td");
+  cell.append(field);
+  line.append(make("td", nameOf(name)), cell, make("td", unitOf(name)));
+  return line;
+}
+
+function shown(row, c, name) {
+  const unused = (name.startsWith("level") || c === NOISE_LEVEL) && row[c] <= SILENT_DB;
+  return unused ? "–" : row[c].toFixed(c === ONSET || c <= DECAY ? 4 : 2);
 }
 
 // A column's name as people read it: freq1_hz is frequency 1.
