@@ -320,7 +320,8 @@ phases, in which the search of `fit` looks for modes), if that is stronger than 
 are dropped. `--sparsity` adds the mean peak amplitude of the modes. Descent ends early once the mean loss of 300 steps
 is no better than that of the 300 before. Long recordings are worked on in batches of 8 stretches of some 1.5 s, each
 stretch a row of the loss. A random mode that is far from every partial hardly moves by itself: moving atoms is what
-finds those. The air and the bursts come afterwards, as after the search."""
+finds those. The air and the bursts come afterwards, as after the search; but what has found its magnitudes and not its
+phases is no residual, so after `--method descent` the air takes what the recording has more power of than the atoms."""
 
 STUDY = f"""## What is found
 

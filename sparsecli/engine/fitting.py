@@ -137,7 +137,8 @@ def fit(
             audio, audio.mono(), settings, for_modes, watch, on_checkpoint, resume, on_events, begin, room
         )
         events = place_atoms(events, source, settings.device)
-        events = add_texture(events, source, spend - events.numbers, room)
+        in_phase = settings.method != "descent"
+        events = add_texture(events, source, spend - events.numbers, room, in_phase)
         events = replace(events, header=replace(events.header, quality=measure(events, source, room)))
         events = group_notes(events) if settings.notes else events
         events, codes = (events, None) if settings.bits is None else quantise_fit(events, source, settings)
@@ -344,26 +345,29 @@ def place_atoms(events: Events, source: NDArray[np.float32], device: Device = "a
     return replace(events, params=params)
 
 
-def add_texture(events: Events, source: NDArray[np.float32], numbers: int, room: Audio | None = None) -> Events:
+def add_texture(
+    events: Events, source: NDArray[np.float32], numbers: int, room: Audio | None = None, in_phase: bool = True
+) -> Events:
     """The events with the air of what they leave of the source and noise bursts, within so many numbers.
 
     Args:
-        events: of modes.
+        events: of modes, and bursts that are there already.
         source: `[channels, samples]`; each channel has an air of its own.
         numbers: what air and bursts may use together.
         room: in which the events sound.
+        in_phase: they follow the waveform. The difference of others to it is full of what is there already.
     """
     if not np.any(source):
         return events
     rate = events.header.sample_rate
-    coherent = torch.from_numpy(_heard(events, source, room, noise=False))
-    signal = torch.from_numpy(source)
+    heard, signal = torch.from_numpy(_heard(events, source, room)), torch.from_numpy(source)
     air = torch.empty(len(source), 0, AIR_BANDS)
     if numbers >= air_numbers(events.header.duration_s, len(source)):
-        air = torch.stack([fit_air(residual, rate) for residual in signal - coherent])
+        pairs = zip(signal, heard, strict=True)
+        air = torch.stack([fit_air(x - y, rate) if in_phase else fit_air(x, rate, y) for x, y in pairs])
     numbers -= int((air > SILENT_DB).sum())
-    residual_power = (signal - coherent).double().square().mean(0)
-    events = add_bursts(events, make_cells(signal, coherent, air, rate), residual_power.numpy(), numbers)
+    residual_power = (signal - heard).double().square().mean(0)
+    events = add_bursts(events, make_cells(signal, heard, air, rate), residual_power.numpy(), numbers)
     return replace(events, air=air.numpy().astype(np.float32))
 
 

@@ -43,8 +43,8 @@ def power_density(signal: Tensor, rate: int) -> tuple[Tensor, Tensor]:
     return density, torch.fft.rfftfreq(size, 1 / rate, device=signal.device)
 
 
-def fit_air(residual: Tensor, rate: int) -> Tensor:
-    """Levels of the air that sounds like a residual.
+def fit_air(residual: Tensor, rate: int, heard: Tensor | None = None) -> Tensor:
+    """Levels of the air that sounds like a residual, or like what a signal has more power of than what is `heard`.
 
     In Gaussian noise the power of a bin is exponentially distributed, with its q-quantile at -ln(1 - q) of its mean;
     what stands far above the others is taken for tones.
@@ -52,6 +52,7 @@ def fit_air(residual: Tensor, rate: int) -> Tensor:
     Args:
         residual: float `[samples]`, the recording without its modes.
         rate: in Hz.
+        heard: float `[samples]`: `residual` is the whole recording, and this is heard already, in no phase with it.
 
     Returns:
         `[frames, 24]` in dB of full scale, -200 where there is nothing.
@@ -64,15 +65,21 @@ def fit_air(residual: Tensor, rate: int) -> Tensor:
         begin = max(0, int((frame / AIR_FRAMES_PER_S - REACH_S) * rate))
         end = int(((frame + 1) / AIR_FRAMES_PER_S + REACH_S) * rate) if frame < frames - 1 else len(residual)
         density, freq_hz = power_density(residual[begin:end], rate)
+        there = None if heard is None else power_density(heard[begin:end], rate)[0]
         for band, (low, high) in enumerate(itertools.pairwise(edges)):
             inside = (freq_hz >= low) & (freq_hz < high)
             if not bool(inside.any()):  # a band narrower than a bin
                 inside = (
                     torch.arange(len(freq_hz), device=freq_hz.device) == (freq_hz - (low + high) / 2).abs().argmin()
                 )
-            mean = float(density[:, inside].quantile(QUANTILE)) / -math.log(1 - QUANTILE)
+            mean = _mean_of_noise(density[:, inside]) - (0.0 if there is None else _mean_of_noise(there[:, inside]))
             air_db[frame, band] = max(SILENT_DB, 10 * math.log10(max(mean * (high - low), 1e-30)))
     return air_db
+
+
+def _mean_of_noise(density: Tensor) -> float:
+    """Mean power of the noise in some bins, whatever tones stand out of it."""
+    return float(density.quantile(QUANTILE)) / -math.log(1 - QUANTILE)
 
 
 BURST_CELLS = 40  # bands in which bursts are judged, equal on the ERB-rate scale like the ear's

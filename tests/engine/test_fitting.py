@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from sparsecli.core.columns import (
     SILENT_DB,
 )
 from sparsecli.core.events import Events, Header, events_from_columns
-from sparsecli.engine.fitting import add_bursts, fit
+from sparsecli.engine.fitting import add_bursts, add_texture, fit
 from sparsecli.engine.rendering import render
 from sparsecli.engine.settings import FitSettings, RenderSettings
 from sparsecli.engine.texture import Cells, burst_centres, fit_air, fit_burst, make_cells
@@ -118,6 +119,22 @@ def test_the_air_of_rendered_air_is_that_air() -> None:
     found = fit_air(render_air(asked, 7, 4 * 44_100, 44_100, 22_050.0), 44_100)
     # Bands narrower than a bin, and the two ends in time where the level still moves, are less sharp.
     assert float((found - asked)[1:3, 4:].abs().max()) < 2.0  # measured: 1.2 dB
+
+
+def test_what_is_heard_in_other_phases_needs_no_air() -> None:
+    """Two draws of one noise differ by more than either, and yet nothing is missing."""
+    asked = torch.full((4, 24), -60.0)
+    recording, alike = (render_air(asked, seed, 4 * 44_100, 44_100, 22_050.0) for seed in (7, 8))
+    assert float((fit_air(recording - alike, 44_100) - asked)[:, 4:].mean()) == pytest.approx(3.0, abs=1.0)
+    assert float(fit_air(recording, 44_100, alike)[:, 4:].max()) < -66  # what the two differ by in level
+    half = fit_air(recording, 44_100, math.sqrt(0.5) * alike)[1:3, 4:]  # the other half is missing
+    assert float((half + 63).abs().mean()) < 1.0
+
+
+def test_bursts_that_are_there_are_heard_before_there_is_air() -> None:
+    burst = table(onset_s=[0.1], attack_s=[0.01], decay_s=[0.8], noise_level_db=[-20.0], freq4_hz=[3000.0])
+    found = add_texture(burst, render(burst).samples, 1000)
+    assert found.air.max() <= -150 and len(found) == 1
 
 
 def planted_burst(onset_s: float, attack_s: float, decay_s: float, noise_hz: float) -> Tensor:
