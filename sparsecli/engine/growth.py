@@ -35,6 +35,7 @@ NEWCOMER_RIDGE = 1e-3
 ROUNDS, MOST_ROUNDS = 16, 64  # so that few atoms are chosen with care, and many in time
 WORTHWHILE = 0.6  # of a round: for fewer numbers than that takes, partials are found at the cost of one search
 CARE, MOST_STEPS = 24, 8  # few atoms, of which all others depend, are stepped more often: it costs little
+WITH_CARE = 4  # searches of a stretch in which all shapes are tried: of its first atoms, of which all others depend
 NEAR = 0.01  # overlap with a newcomer from which an atom is refined with it
 LARGEST = NUMBERS_OF_STRIKE + MODES_PER_ATOM * NUMBERS_OF_MODE  # numbers that a new atom may take
 RIVALRY = 1.0  # newcomers still to come explain less than those of this round, and partials may yet join them
@@ -77,8 +78,8 @@ def _batch(settings: FitSettings) -> int:
 
 def offers_of(problem: Problem, state: State) -> list[tuple[float, int, Candidate]]:
     """The candidates of all stretches, best first: the energy that each would explain, its stretch, and itself."""
-    batch, effort = _batch(problem.settings), problem.settings.effort
-    turns = effort.search_turns if batch >= effort.newcomers else 1  # few atoms are chosen with care
+    batch = _batch(problem.settings)
+    most_turns = min(problem.settings.effort.search_turns, batch)
     stale = [index for index, found in enumerate(state.candidates) if found is None]
 
     def look(index: int) -> list[Candidate]:
@@ -87,6 +88,7 @@ def offers_of(problem: Problem, state: State) -> list[tuple[float, int, Candidat
         begin, end = stretch.begin * BLOCK - offset, min(stretch.end * BLOCK, problem.samples - 16) - offset
         price = price_of(problem, stretch, window) * (NUMBERS_OF_STRIKE + NUMBERS_OF_MODE)
         residual = window.flatten().float()
+        turns = 1 if state.searches[index] < WITH_CARE else most_turns
         for turn in range(turns):  # the others only where these offer nothing
             shapes = shapes_of((state.searches[index] + turn) % turns, turns)
             everything = search(residual, begin, end, problem.low, problem.high, shapes)

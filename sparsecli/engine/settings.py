@@ -82,9 +82,9 @@ class Effort:
 
 
 EFFORTS: dict[Quality, Effort] = {
-    "fast": Effort(6, 2, 0, 1.0, 1.0, 0, 6, 4, "0.6 times the time, 0.45 dB less"),
+    "fast": Effort(6, 2, 0, 1.0, 1.0, 0, 6, 4, "0.55 times the time, 0.5 dB less"),
     "normal": Effort(6, 2, 1, 1.2, 0.75, 3, 6, 2, ""),
-    "best": Effort(3, 3, 3, 1.3, 0.75, 3, 12, 1, "2.4 times the time, 0.15 dB more"),
+    "best": Effort(3, 3, 3, 1.3, 0.75, 3, 12, 1, "2.7 times the time, 0.2 dB more"),
 }
 
 
