@@ -9,8 +9,7 @@ from .amplitudes import solve_all, sound_of
 from .modal import BLOCK, Atoms
 from .refine import restraint_of
 from .settings import FitSettings
-from .state import Problem, State, make_stretches
-from .sweeping import SWEEP_DAMPING
+from .state import Problem, State, begun, make_stretches
 
 STEPS = 8  # of conjugate gradients over the amplitudes that it begins with, which other hands solved
 
@@ -35,4 +34,4 @@ def state_from(atoms: Atoms, target: Tensor, rate: int, settings: FitSettings) -
     begins = torch.tensor([stretch.begin * BLOCK for stretch in stretches], device=target.device)
     place = (torch.searchsorted(begins, atoms.onset[0].contiguous(), right=True) - 1).clamp(min=0)  # [A]
     each = [atoms.columns(torch.nonzero(place == index)[:, 0]) for index in range(len(stretches))]
-    return State(residual, each, [None for _ in stretches], [SWEEP_DAMPING for _ in stretches])
+    return begun(residual, each)

@@ -57,6 +57,7 @@ def to_checkpoint(belongs_to: str, phase: int, state: State) -> Checkpoint:
         {
             "residual": state.residual.cpu().numpy(),
             "damping": np.array(state.damping),
+            "searches": np.array(state.searches, np.int64),
             "candidates": np.array(rows, np.float64).reshape(-1, 6),
             "known": np.array([found is not None for found in state.candidates]),
             **_arrays(atoms),
@@ -87,7 +88,9 @@ def to_state(checkpoint: Checkpoint, belongs_to: str, device: torch.device) -> t
         count = len(arrays["damping"])
         shapes = {atoms.onset.shape, atoms.log_attack.shape, atoms.log_damping.shape}
         slots = {atoms.omega.shape, atoms.amp.shape, atoms.used.shape}
-        alike = len(shapes) == len(slots) == 1 and len(atoms.onset) == count == len(arrays["known"])
+        alike = len(shapes) == len(slots) == 1 and len(atoms.onset) == count == len(arrays["known"]) == len(
+            arrays["searches"]
+        )
         if not alike or arrays["residual"].shape[1:] != (BLOCK,) or arrays["candidates"].shape[1:] != (6,):
             raise ValueError("arrays of unlike shapes")
         candidates: list[list[Candidate] | None] = [[] if known else None for known in arrays["known"]]
@@ -102,6 +105,7 @@ def to_state(checkpoint: Checkpoint, belongs_to: str, device: torch.device) -> t
         atoms=by_stretch(atoms),
         candidates=candidates,
         damping=arrays["damping"].tolist(),
+        searches=arrays["searches"].tolist(),
         held=held,
     )
 

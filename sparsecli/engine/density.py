@@ -208,6 +208,7 @@ def _solved(problem: Problem, state: State, restraint: float, change: Change) ->
     low, held = problem.stretches[change.index].low * BLOCK, residual_in(problem, state, [change.index])
     local, new = change.old.shift(-low), change.new.shift(-low)
     windows = windows_for(problem, restraint, [change.index], held + Basis(local, held.shape[1]).render())
-    tried = [(atoms, windows.left_by(Basis(atoms, held.shape[1]))) for atoms in (solve_amplitudes(new, windows), new)]
+    basis = Basis(new, held.shape[1])
+    tried = [(one.atoms, windows.left_by(one)) for one in (solve_amplitudes(basis, windows), basis)]
     atoms, left = min(tried, key=lambda one: float(one[1].square().sum()))
     return replace(change, new=atoms.shift(low)), (left - held)[0]

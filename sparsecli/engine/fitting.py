@@ -400,6 +400,8 @@ def add_bursts(events: Events, cells: Cells, residual_power: NDArray[np.float64]
         worths = [burst.gain_db / cost if burst else 0.0 for burst, _, cost in map(burst_of, rows)]
         rows = sorted((row for row in rows if worths[row]), key=lambda row: -worths[row])
     for row in rows:
+        if numbers < NUMBERS_OF_BURST:
+            break
         burst, free, cost = burst_of(row)
         if burst is None or cost > numbers:
             continue

@@ -13,7 +13,7 @@ from ..core.columns import ATOM_COLUMNS, MODES_PER_ATOM, NUMBERS_OF_MODE, NUMBER
 from ..dsp.parallel import side_by_side
 from .modal import BLOCK, Atoms, Basis, fast_dtype, join, stack, touching
 from .refine import restraint_of, solve_amplitudes
-from .search import Candidate, pick, search, search_partials, sharpen, to_atoms
+from .search import Candidate, pick, search, search_partials, shapes_of, sharpen, to_atoms
 from .settings import FitSettings
 from .state import (
     FAINT,
@@ -35,6 +35,7 @@ NEWCOMER_RIDGE = 1e-3
 ROUNDS, MOST_ROUNDS = 16, 64  # so that few atoms are chosen with care, and many in time
 WORTHWHILE = 0.6  # of a round: for fewer numbers than that takes, partials are found at the cost of one search
 CARE, MOST_STEPS = 24, 8  # few atoms, of which all others depend, are stepped more often: it costs little
+WITH_CARE = 4  # searches of a stretch in which all shapes are tried: of its first atoms, of which all others depend
 NEAR = 0.01  # overlap with a newcomer from which an atom is refined with it
 LARGEST = NUMBERS_OF_STRIKE + MODES_PER_ATOM * NUMBERS_OF_MODE  # numbers that a new atom may take
 RIVALRY = 1.0  # newcomers still to come explain less than those of this round, and partials may yet join them
@@ -78,6 +79,7 @@ def _batch(settings: FitSettings) -> int:
 def offers_of(problem: Problem, state: State) -> list[tuple[float, int, Candidate]]:
     """The candidates of all stretches, best first: the energy that each would explain, its stretch, and itself."""
     batch = _batch(problem.settings)
+    most_turns = min(problem.settings.effort.search_turns, batch)
     stale = [index for index, found in enumerate(state.candidates) if found is None]
 
     def look(index: int) -> list[Candidate]:
@@ -86,12 +88,17 @@ def offers_of(problem: Problem, state: State) -> list[tuple[float, int, Candidat
         begin, end = stretch.begin * BLOCK - offset, min(stretch.end * BLOCK, problem.samples - 16) - offset
         price = price_of(problem, stretch, window) * (NUMBERS_OF_STRIKE + NUMBERS_OF_MODE)
         residual = window.flatten().float()
-        everything = search(residual, begin, end, problem.low, problem.high)
-        found = pick(everything, batch, max(price, FAINT * problem.energy))
-        return [sharpen(residual, candidate, end) for candidate in found]
+        turns = 1 if state.searches[index] < WITH_CARE else most_turns
+        for turn in range(turns):  # the others only where these offer nothing
+            shapes = shapes_of((state.searches[index] + turn) % turns, turns)
+            everything = search(residual, begin, end, problem.low, problem.high, shapes)
+            if found := pick(everything, batch, max(price, FAINT * problem.energy)):
+                return [sharpen(residual, candidate, end) for candidate in found]
+        return []
 
     for index, found in zip(stale, side_by_side(look, stale), strict=True):
         state.candidates[index] = found
+        state.searches[index] += 1
     offers = [(found.gain, index, found) for index, all_ in enumerate(state.candidates) for found in all_ or []]
     return sorted(offers, key=lambda offer: (-offer[0], offer[1]))
 
@@ -144,9 +151,13 @@ def _strike(
     residual = residual_in(problem, state, indices)
     windows = windows_for(problem, restraint, indices, residual)
     new = stack([to_atoms(wanted, problem.device) for wanted in candidates])
-    new = solve_amplitudes(new, windows, NEWCOMER_RIDGE, rounds=1)
+
+    def solved(atoms: Atoms, rounds: int) -> Basis:
+        return solve_amplitudes(Basis(atoms, residual.shape[1], fast_dtype(atoms)), windows, NEWCOMER_RIDGE, rounds)
+
+    basis = solved(new, 1)
     for slot in range(1, MODES_PER_ATOM):
-        left = windows.left_by(Basis(new, residual.shape[1], fast_dtype(new))).flatten(1)
+        new, left = basis.atoms, windows.left_by(basis).flatten(1)
         used, frequencies = new.used.clone(), new.omega.clone()
         for place, (index, wanted) in enumerate(zip(indices, candidates, strict=True)):
             price = price_of(problem, problem.stretches[index], left[place])
@@ -155,10 +166,8 @@ def _strike(
             least = max(NUMBERS_OF_MODE * price, FAINT * problem.energy, _rivals_gain(problem, wanted))
             used[place, : len(wanted), slot] = gain > least
         last = slot == MODES_PER_ATOM - 1
-        new = solve_amplitudes(
-            replace(new, used=used, omega=frequencies), windows, NEWCOMER_RIDGE, rounds=1 + last
-        )  # which sweeps will put right
-    return new
+        basis = solved(replace(new, used=used, omega=frequencies), 1 + last)  # which sweeps will put right
+    return basis.atoms
 
 
 def _rivals_gain(problem: Problem, wanted: list[Candidate]) -> float:

@@ -22,6 +22,7 @@ G windows of a recording are worked side by side, each with its own atoms, padde
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
@@ -225,6 +226,12 @@ class Basis:
         )
         self.entry = _turned(-omega * slots.of_atoms(offset), dtype)
 
+    def with_amplitudes(self, amp: Tensor) -> Basis:
+        """The basis of the same atoms with other amplitudes `[G, A, M]`; the tables are shared."""
+        other = copy(self)
+        other.atoms = self.atoms.moved(amp=amp)
+        return other
+
     def render(self) -> Tensor:
         """The atoms' sound on the grid, float64 `[G, B, N]`."""
         windows, atoms = self.atoms.onset.shape
@@ -363,8 +370,9 @@ class Pairs:
         first: index of the one in a flat `[G A M]`, int64 `[P]`.
         second: of the other, not before the first.
         sign: +1, or -1 where it is the other's mirror image at -omega that is near, float64 `[P]`.
-        places: of the products of their parameters in the lower triangle of a flat `[G, Q, Q]`, int64 `[36 P]`; of
-            those of their amplitudes alone in one `[G, 2 K, 2 K]`, `[4 P]`.
+        places: of the products of their parameters in the lower triangle of a flat `[G, Q, Q]`, int64 `[36 P]`, the
+            pairs one after the other for each product; of those of their amplitudes alone in one `[G, 2 K, 2 K]`,
+            `[4 P]`.
     """
 
     first: Tensor
@@ -429,17 +437,19 @@ def mode_pairs(atoms: Atoms, samples: Tensor, amplitudes_alone: bool = False) ->
     if amplitudes_alone:
         strikes = OF_STRIKE * count
         where, size = _amplitudes_of(where, strikes), (size - strikes) // OF_MODE * 2
-    where = where.flatten(0, 2)
-    row, column = where[first][:, :, None], where[second][:, None]
-    window = torch.div(first, count * slots, rounding_mode="floor")[:, None, None]
+    where = where.flatten(0, 2).T.contiguous()
+    row, column = where[:, first][:, None], where[:, second]
+    window = torch.div(first, count * slots, rounding_mode="floor")
     places = (window * size + torch.maximum(row, column)) * size + torch.minimum(row, column)
     return Pairs(first, second, signs, places.flatten())
 
 
-def gram(atoms: Atoms, samples: Tensor, pairs: Pairs, ramped: bool = True) -> Tensor:
-    """Inner products of f_0..f_3 between the modes of `pairs` over windows of `samples` `[G]`, complex64 `[P, 4, 4]`.
+def gram(
+    atoms: Atoms, samples: Tensor, pairs: Pairs, ramped: bool = True, dtype: torch.dtype = torch.float64
+) -> Tensor:
+    """Inner products of f_0..f_3 between the modes of `pairs` over windows of `samples` `[G]`, complex `[4, 4, P]`.
 
-    Without the `ramped` those of f_0 alone, `[P, 1, 1]`.
+    Without the `ramped` those of f_0 alone, `[1, 1, P]`; worked out in `dtype` (see `fast_dtype`).
 
     The sum over samples is taken as an integral over [-1/2, samples - 1/2], which is the midpoint rule. With
     Z = -(z_j + conj(z_l)), and u, u' the times since the two onsets,
@@ -448,47 +458,46 @@ def gram(atoms: Atoms, samples: Tensor, pairs: Pairs, ramped: bool = True) -> Te
     """
     slots = atoms.omega.shape[2]
     m, n = torch.div(pairs.first, slots, rounding_mode="floor"), torch.div(pairs.second, slots, rounding_mode="floor")
-    onset, rates, weights = atoms.onset.flatten(), atoms.rates.flatten(0, 1), weights_of(atoms).flatten(0, 1)
-    omega = atoms.omega.flatten()
+    onset, omega = atoms.onset.flatten(), atoms.omega.flatten()
+    rates = atoms.rates.flatten(0, 1).T  # [3, G A]; the pairs stand in the last dimension, along which it is fast
     one, other = omega[pairs.first], pairs.sign * omega[pairs.second]
-    start = torch.maximum(onset[m], onset[n]).clamp(min=-0.5)
+    onset_m, onset_n = onset[m], onset[n]
+    start = torch.maximum(onset_m, onset_n).clamp(min=-0.5)
     end = (samples.to(onset.dtype) - 0.5)[torch.div(m, atoms.onset.shape[1], rounding_mode="floor")]
     end = torch.maximum(end, start)
-    rate_m, rate_n = rates[m], rates[n]
-    z = torch.complex(rate_m[:, :, None] + rate_n[:, None], (other - one)[:, None, None].expand(-1, POLES, POLES))
-    inverse = z.reciprocal()
+    rate_m, rate_n = rates[:, m], rates[:, n]
+    real = (rate_m[:, None] + rate_n).to(dtype)  # [3, 3, P]
+    inverse = torch.complex(real, (other - one).to(dtype).expand_as(real)).reciprocal()
 
     def boundary(at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """e^{...} of both modes at a time, `[P, 3, 3]`, and the times since their onsets."""
-        u, v = at - onset[m], at - onset[n]
-        fade = torch.exp(-rate_m * u[:, None])[:, :, None] * torch.exp(-rate_n * v[:, None])[:, None]
-        turn = torch.polar(torch.ones_like(u), one * u - other * v)
-        return fade * turn[:, None, None], u[:, None, None], v[:, None, None]
+        """e^{...} of both modes at a time, `[3, 3, P]`, and the times since their onsets."""
+        u, v = at - onset_m, at - onset_n
+        fade = _fading((rate_m * u).to(dtype))[:, None] * _fading((rate_n * v).to(dtype))
+        return fade * _turned(one * u - other * v, dtype), u.to(dtype), v.to(dtype)
 
     low, u0, v0 = boundary(start)
     high, u1, v1 = boundary(end)
     i00 = (low - high) * inverse
     if not ramped:
-        envelope = torch.tensor(ENVELOPE, device=onset.device, dtype=onset.dtype).to(i00.dtype)
-        return torch.einsum("i,pij,j->p", envelope, i00, envelope).to(torch.complex64)[:, None, None]
+        return _over_poles(i00, *(torch.tensor(ENVELOPE, device=onset.device, dtype=dtype).view(1, POLES, 1),) * 2)
     low_u, high_u = u0 * low, u1 * high
     i10 = (low_u - high_u + i00) * inverse
     i01 = (v0 * low - v1 * high + i00) * inverse
     i11 = (v0 * low_u - v1 * high_u + i10 + i01) * inverse
-    return _weighted(i00, i10, i01, i11, weights[m], weights[n])
+    weights = weights_of(atoms).flatten(0, 1).permute(1, 2, 0).to(dtype)  # [4, 3, G A]
+    plain, ramp = weights[[0, 3]], weights[1:3]  # f_0 and f_3 take g_j, f_1 and f_2 take u g_j
+    upper = torch.cat(
+        [_over_poles(i00, plain[..., m], plain[..., n]), _over_poles(i01, plain[..., m], ramp[..., n])], 1
+    )
+    lower = torch.cat([_over_poles(i10, ramp[..., m], plain[..., n]), _over_poles(i11, ramp[..., m], ramp[..., n])], 1)
+    order = torch.tensor((0, 2, 3, 1), device=onset.device)  # of f_0 to f_3 among f_0, f_3, f_1, f_2
+    return torch.cat([upper, lower])[order][:, order]
 
 
-def _weighted(i00: Tensor, i10: Tensor, i01: Tensor, i11: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """Sums over the poles of both modes under the weights of f_0..f_3, complex64 `[P, 4, 4]`.
-
-    They are taken in double precision: under an attack much longer than the decay, the poles nearly cancel each other.
-    """
-    one, other = one.to(i00.dtype), other.to(i00.dtype).transpose(1, 2)
-    out = torch.empty(len(one), 4, 4, dtype=torch.complex64, device=one.device)
-    plain, ramped = slice(0, 4, 3), slice(1, 3)  # f_0 and f_3 take g_j, f_1 and f_2 take u g_j
-    for left, right, moment in ((plain, plain, i00), (ramped, plain, i10), (plain, ramped, i01), (ramped, ramped, i11)):
-        out[:, left, right] = torch.bmm(torch.bmm(one[:, left], moment), other[:, :, right])
-    return out
+def _over_poles(integrals: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """Sums of integrals `[3, 3, P]` over the poles of both modes under weights `[n, 3, P]`, `[n, n', P]`."""
+    half = (one[:, :, None] * integrals).sum(1)  # [n, 3, P]
+    return (half[:, None] * other).sum(2)
 
 
 def normal_matrix(atoms: Atoms, samples: Tensor, pairs: Pairs) -> Tensor:
@@ -496,29 +505,28 @@ def normal_matrix(atoms: Atoms, samples: Tensor, pairs: Pairs) -> Tensor:
 
     Single precision is enough for steps that are tried before they are taken.
     """
-    alpha = coefficients_of(atoms).flatten(0, 2)
-    products = gram(atoms, samples, pairs)[:, FUNCTION_OF][:, :, FUNCTION_OF]
-    return _assembled(products, alpha, pairs, len(atoms.onset), parameters_of(atoms))
+    products = gram(atoms, samples, pairs, dtype=fast_dtype(atoms))
+    places = torch.tensor(FUNCTION_OF, device=products.device)
+    return _assembled(products[places][:, places], atoms, pairs, parameters_of(atoms))
 
 
 def amplitude_matrix(atoms: Atoms, samples: Tensor) -> Tensor:
     """The lower triangle of J^T J over the amplitudes alone, Re and Im of each mode, float32 `[G, 2 K, 2 K]`."""
     pairs = mode_pairs(atoms, samples, amplitudes_alone=True)
-    alpha = coefficients_of(atoms).flatten(0, 2)[:, :2]
-    products = gram(atoms, samples, pairs, ramped=False)
-    return _assembled(products, alpha, pairs, len(atoms.onset), 2 * atoms.slots.place.shape[1])
+    products = gram(atoms, samples, pairs, ramped=False, dtype=fast_dtype(atoms))
+    return _assembled(products.expand(2, 2, -1), atoms, pairs, 2 * atoms.slots.place.shape[1])
 
 
-def _assembled(products: Tensor, alpha: Tensor, pairs: Pairs, windows: int, size: int) -> Tensor:
-    """Products `[P, n, n]` of the functions of pairs of modes, weighted by `alpha` `[G A M, n]`, at their places."""
-    alpha = alpha.to(torch.complex64)
-    one, other = alpha[pairs.first], alpha[pairs.second]
-    other = torch.where(pairs.sign[:, None] > 0, other.conj(), other)
-    one = one * torch.where(pairs.first == pairs.second, 0.25, 0.5)[:, None].to(one.dtype)  # twice in one triangle
-    block = (products * one[:, :, None] * other[:, None]).real
-    matrix = torch.zeros(windows * size * size, dtype=torch.float32, device=block.device)
+def _assembled(products: Tensor, atoms: Atoms, pairs: Pairs, size: int) -> Tensor:
+    """Products `[n, n, P]` of the functions of pairs of modes, weighted by their alpha, at their places."""
+    alpha = coefficients_of(atoms).flatten(0, 2).T[: len(products)].to(torch.complex64)
+    one, other = alpha[:, pairs.first], alpha[:, pairs.second]
+    other = torch.where(pairs.sign > 0, other.conj(), other)
+    one = one * torch.where(pairs.first == pairs.second, 0.25, 0.5)  # twice in one triangle
+    block = (products.to(torch.complex64) * one[:, None] * other).real
+    matrix = torch.zeros(len(atoms.onset) * size * size, dtype=torch.float32, device=block.device)
     matrix.scatter_add_(0, pairs.places, block.flatten())
-    matrix = matrix.view(windows, size, size)
+    matrix = matrix.view(-1, size, size)
     matrix.diagonal(dim1=1, dim2=2).mul_(2.0)
     return matrix
 

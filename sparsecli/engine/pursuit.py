@@ -15,8 +15,8 @@ from .growth import grow, is_good_enough
 from .modal import BLOCK, Atoms, join, no_atoms, stack
 from .refine import restraint_of
 from .settings import Effort, FitSettings
-from .state import Limits, Problem, State, by_stretch, make_stretches
-from .sweeping import SWEEP_DAMPING, Watch, sweep_all
+from .state import Limits, Problem, State, begun, by_stretch, make_stretches
+from .sweeping import Watch, sweep_all
 
 MIN_SAMPLES = 64  # a shorter recording has no room for a mode
 LAST_STEPS = 4  # of conjugate gradients over all amplitudes at the end
@@ -62,13 +62,8 @@ def pursue(
     if samples < MIN_SAMPLES or energy == 0:
         return no_atoms(device=target.device)
     blocks = -(-samples // BLOCK)
-    state = State(
-        torch.nn.functional.pad(target, (0, blocks * BLOCK - samples)).view(blocks, BLOCK),
-        [no_atoms(device=target.device) for _ in stretches],
-        [None for _ in stretches],
-        [SWEEP_DAMPING for _ in stretches],
-    )
-    first, state = start or (0, state)
+    whole = torch.nn.functional.pad(target, (0, blocks * BLOCK - samples)).view(blocks, BLOCK)
+    first, state = start or (0, begun(whole, [no_atoms(device=target.device) for _ in stretches]))
     limits = Limits(most_atoms(settings, samples / rate), spend)
     growth = 1 / len(plan) if plan else GROWTH / (1 + RELOCATION * settings.effort.relocations)
     steps = plan or plan_of(settings.effort)

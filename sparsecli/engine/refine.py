@@ -114,21 +114,20 @@ def restraint_of(residual: Tensor, energy: float) -> float:
     return RESTRAINT * float(residual.square().sum()) / max(energy, 1e-300) + LEAST_RESTRAINT
 
 
-def refine(atoms: Atoms, windows: Windows, steps: int, damping: Tensor) -> Refined:
+def refine(start: Basis, windows: Windows, steps: int, damping: Tensor) -> Refined:
     """Up to `steps` Levenberg-Marquardt steps in each window, fewer once its energy hardly falls.
 
     Args:
-        atoms: with onsets relative to their windows.
+        start: of the atoms, with onsets relative to their windows.
         windows: the targets.
         steps: at most.
         damping: lambda to start with, float64 `[G]`.
     """
-    first = Basis(atoms, windows.target.shape[1], fast_dtype(atoms))
-    residual = windows.left_by(first)
+    atoms, residual = start.atoms, windows.left_by(start)
     cost = _cost(atoms, windows, residual)
     damping = damping.clone()
     pairs, worked = None, 0
-    basis: Basis | None = first
+    basis: Basis | None = start
     going = (
         torch.ones_like(cost, dtype=torch.bool) if atoms.onset.shape[1] else torch.zeros_like(cost, dtype=torch.bool)
     )
@@ -208,26 +207,24 @@ def _put(atoms: Atoms, rows: Tensor, part: Atoms) -> Atoms:
     return Atoms(*(getattr(atoms, name).index_copy(0, rows, getattr(part, name)) for name in names))
 
 
-def solve_amplitudes(atoms: Atoms, windows: Windows, ridge: float = 1e-6, rounds: int = 2) -> Atoms:
-    """The atoms with all complex amplitudes solved jointly by ridge least squares.
+def solve_amplitudes(basis: Basis, windows: Windows, ridge: float = 1e-6, rounds: int = 2) -> Basis:
+    """The basis with all complex amplitudes solved jointly by ridge least squares.
 
     Two rounds, because the matrix is an integral and the gradient a sum: the second removes what that difference left.
     """
+    atoms, slots = basis.atoms, basis.slots
     if not atoms.omega.numel():
-        return atoms
-    atoms = atoms.moved(amp=torch.zeros_like(atoms.amp))
+        return basis
     matrix = amplitude_matrix(atoms, windows.samples)
     matrix.diagonal(dim1=1, dim2=2).mul_(1.0 + windows.restraint[:, None])
     damping = torch.full_like(windows.target[:, 0, 0], ridge)
-    slots, dtype = atoms.slots, fast_dtype(atoms)
-    left = windows.target
+    basis, left = basis.with_amplitudes(torch.zeros_like(atoms.amp)), windows.target
     for turn in range(rounds):
-        basis = Basis(atoms, windows.target.shape[1], dtype)
         left = windows.left_by(basis) if turn else left
         vector = slots.gather(gradient(basis, left)[..., :2]).flatten(1)
         step = solve_step(matrix, vector, damping).view(len(vector), -1, 2)
-        atoms = atoms.moved(amp=atoms.amp + torch.view_as_complex(slots.spread(step)))
-    return atoms
+        basis = basis.with_amplitudes(basis.atoms.amp + torch.view_as_complex(slots.spread(step)))
+    return basis
 
 
 def mode_gains(atoms: Atoms, samples: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ transform for each shape of w scores all onsets and frequencies (Goodwin and Vet
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import ClassVar
@@ -94,7 +95,15 @@ class Candidate:
         return end > max(self.onset, other.onset) - 500 and abs(self.omega - other.omega) < bandwidth
 
 
-def search(residual: Tensor, begin: int, end: int, low: float, high: float) -> list[Candidate]:
+def shapes_of(turn: int, turns: int) -> list[int]:
+    """Places in `SHAPES` that are tried in one of so many turns: evenly over decays and attacks."""
+    places = ((index, *divmod(index, len(ATTACKS))) for index in range(len(SHAPES)))
+    return [index for index, decay, attack in places if (decay + attack * (turns // 2) - turn) % turns == 0]
+
+
+def search(
+    residual: Tensor, begin: int, end: int, low: float, high: float, shapes: Sequence[int] = range(len(SHAPES))
+) -> list[Candidate]:
     """Candidates with onsets in `[begin, end)`, best first, as long as they explain a share `WEAKEST` of the best's.
 
     Args:
@@ -103,8 +112,8 @@ def search(residual: Tensor, begin: int, end: int, low: float, high: float) -> l
         end: first onset too late.
         low: lowest frequency, radians a sample.
         high: highest frequency.
+        shapes: places in `SHAPES` of those that are tried.
     """
-    shapes = range(len(SHAPES))
     found = side_by_side(lambda index: _search_shape(residual, index, begin, end, low, high), shapes)
     gain, onset, omega, shape = (torch.cat(parts) for parts in zip(*found, strict=True))
     strong = gain > max(0.0, WEAKEST * float(gain.max()))

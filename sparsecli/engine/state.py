@@ -24,6 +24,7 @@ from .settings import FitSettings
 LOWEST_HZ = 20.0
 MARGIN = 8  # blocks by which an onset may leave its stretch
 FAINT = 1e-12  # of the recording's energy: what lies 120 dB down is rounding, not sound
+SWEEP_DAMPING = 1e-3  # of the first sweep
 TOGETHER = 128  # atoms of a stretch that are stepped jointly, at most: the cost of a step grows with their cube
 
 
@@ -46,6 +47,7 @@ class State:
         atoms: by stretch, windows of one, with onsets in samples from the start of the recording.
         candidates: by stretch, or None where the residual changed since they were found.
         damping: by stretch, of the last sweep.
+        searches: by stretch, how often it was searched.
         held: atoms `[stretches, A]` of an earlier state within the limits, to go back to if what follows is no better.
     """
 
@@ -53,11 +55,19 @@ class State:
     atoms: list[Atoms]
     candidates: list[list[Candidate] | None]
     damping: list[float]
+    searches: list[int]
     held: Atoms | None = None
 
     def copy(self) -> State:
         """A state that later rounds leave as it is."""
-        return State(self.residual.clone(), list(self.atoms), list(self.candidates), list(self.damping), self.held)
+        return State(
+            self.residual.clone(),
+            list(self.atoms),
+            list(self.candidates),
+            list(self.damping),
+            list(self.searches),
+            self.held,
+        )
 
     @property
     def count(self) -> int:
@@ -68,6 +78,12 @@ class State:
     def numbers(self) -> int:
         """Numbers in use."""
         return sum(count_numbers(atoms) for atoms in self.atoms)
+
+
+def begun(residual: Tensor, atoms: list[Atoms]) -> State:
+    """A state `[B, N]` with the atoms of each stretch, before anything is known of it."""
+    count = len(atoms)
+    return State(residual, atoms, [None] * count, [SWEEP_DAMPING] * count, [0] * count)
 
 
 def by_stretch(atoms: Atoms) -> list[Atoms]:

@@ -236,7 +236,10 @@ def test_padding_and_other_windows_change_nothing():
         rows = where[index, :count][part.used[0]].flatten()
         expected = normal_matrix(part, own, mode_pairs(part, own))[0]
         ordered = positions(part)[part.used].flatten()
-        assert torch.equal(matrix[index][rows][:, rows], expected[ordered][:, ordered])
+        expected = expected[ordered][:, ordered]
+        length = expected.diagonal().sqrt()
+        error = (matrix[index][rows][:, rows] - expected).abs() / (length[:, None] * length).clamp(min=1e-30)
+        assert float(error.max()) < 1e-4  # one of them may be worked out in single precision
     assert torch.equal(stack([parts[1], parts[0]]).packed().windows(slice(1, 2)).onset, parts[0].onset)
 
 

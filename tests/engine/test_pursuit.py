@@ -14,7 +14,7 @@ from sparsecli.engine import sweeping
 from sparsecli.engine.modal import BLOCK, Atoms, Basis, no_atoms
 from sparsecli.engine.pursuit import pursue
 from sparsecli.engine.settings import EFFORTS, FitSettings, Quality
-from sparsecli.engine.state import MARGIN, Problem, State, accept, apart, count_numbers, make_stretches, turns
+from sparsecli.engine.state import MARGIN, Problem, State, accept, apart, begun, count_numbers, make_stretches, turns
 from sparsecli.synth.modes import envelope_peak
 
 RATE = 8000
@@ -217,7 +217,7 @@ def test_every_atom_has_its_turn(taken: bool, monkeypatch: pytest.MonkeyPatch):
     stretches = make_stretches(3 * 12_000, RATE)
     problem = Problem(36_000, RATE, 1.0, stretches, settings())
     counts = [8, 0, 4][: len(stretches)]
-    state = State(
+    state = begun(
         torch.zeros(282, BLOCK, dtype=torch.float64),
         [
             planted(
@@ -225,8 +225,6 @@ def test_every_atom_has_its_turn(taken: bool, monkeypatch: pytest.MonkeyPatch):
             )
             for s, n in zip(stretches, counts, strict=True)
         ],
-        [None] * len(stretches),
-        [1e-3] * len(stretches),
     )
     seen: dict[int, list[float]] = {index: [] for index in range(len(stretches))}
     for changes in turns(problem, state):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sparsecli.core.columns import MIN_ATTACK_S, MIN_ONSET_S
 from sparsecli.engine import refine as refine_module
-from sparsecli.engine.modal import BLOCK, Atoms, Basis, join, no_atoms, stack
+from sparsecli.engine.modal import BLOCK, Atoms, Basis, fast_dtype, join, no_atoms, stack
 from sparsecli.engine.refine import (
     Bounds,
     Refined,
@@ -56,7 +56,15 @@ def energy(signal: Tensor) -> float:
 
 
 def refined(atoms: Atoms, windows: Windows, steps: int, damping: float = 1e-3) -> Refined:
-    return refine(atoms, windows, steps, torch.full_like(windows.samples, damping))
+    return refine(basis_of(atoms, windows), windows, steps, torch.full_like(windows.samples, damping))
+
+
+def basis_of(atoms: Atoms, windows: Windows) -> Basis:
+    return Basis(atoms, windows.target.shape[1], fast_dtype(atoms))
+
+
+def solved(atoms: Atoms, windows: Windows) -> Atoms:
+    return solve_amplitudes(basis_of(atoms, windows), windows).atoms
 
 
 def perturbed(atoms: Atoms, seed: int) -> Atoms:
@@ -87,7 +95,7 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
 def recovered(true: Atoms, seed: int) -> tuple[Atoms, float]:
     """What 120 steps make of perturbed atoms, and the SNR reached in dB."""
     windows = windows_for(sound_of(true))
-    start = solve_amplitudes(perturbed(true, seed), windows)
+    start = solved(perturbed(true, seed), windows)
     assert energy(windows.left_by(Basis(start, BLOCKS))) > energy(windows.target) / 300  # something to do: under 25 dB
     found = refined(start, windows, 120, 1e-2)
     return found.atoms, 10 * math.log10(energy(windows.target) / max(energy(found.residual), 1e-30))
@@ -112,7 +120,7 @@ def test_one_atom_is_recovered_exactly(seed: int):
     assert snr_db > 130  # single precision: worst of 4 draws 138
     assert float(found.onset) == pytest.approx(float(true.onset), abs=1e-3)
     assert float(found.log_attack) == pytest.approx(float(true.log_attack), abs=1e-5)
-    assert torch.allclose(found.amp, true.amp, rtol=1e-5)
+    assert torch.allclose(found.amp, true.amp, rtol=5e-5)  # worst of 4 draws 2.4e-5
 
 
 def test_modes_do_not_grow_huge_and_cancel():
@@ -140,13 +148,13 @@ def test_the_energy_never_rises(seed: int, damping: float):
     first = last = windows.left_by(Basis(atoms, 16)).square().sum((1, 2))
     lamb = torch.full_like(samples, damping)
     for _ in range(6):
-        found = refine(atoms, windows, 1, lamb)
+        found = refine(basis_of(atoms, windows), windows, 1, lamb)
         sound = sound_of(found.atoms, 16)
         error = found.residual - cut(windows.target - sound, samples)
         assert energy(error) < 1e-11 * energy(sound)  # single precision
         assert not found.residual[0].flatten()[4000:].any() and not found.residual[1].flatten()[3000:].any()
         now = found.residual.square().sum((1, 2))
-        assert bool((now <= last).all())
+        assert bool((now <= last * (1 + 1e-9)).all())  # the first is in double precision
         last, atoms, lamb = now, found.atoms, found.damping
     assert bool((last < first).all())
 
@@ -157,10 +165,10 @@ def test_a_window_is_refined_alike_alone_and_beside_others():
     targets = [sound_of(part) for part in parts] + [Draw(0).normal(1, BLOCKS, BLOCK)]
     starts = [perturbed(part, seed) for seed, part in enumerate(parts[:2])] + [parts[2], no_atoms()]
     together = windows_for(torch.cat(targets))
-    begun = solve_amplitudes(stack(starts), together)
+    begun = solved(stack(starts), together)
     found = refined(begun, together, 10)
     for index, (start, target) in enumerate(zip(starts, targets, strict=True)):
-        alone = refined(solve_amplitudes(start, windows_for(target)), windows_for(target), 10)
+        alone = refined(solved(start, windows_for(target)), windows_for(target), 10)
         count = start.onset.shape[1]
         size = energy(target) ** 0.5
         assert float((found.residual[index] - alone.residual[0]).norm()) < 1e-4 * size
@@ -175,7 +183,7 @@ def test_a_matrix_that_is_no_number_ends_the_step():
     true = draw_atoms(0, 1, SAMPLES, modes=1, **STRUCK)
     target = torch.cat([sound_of(true), sound_of(true)])
     windows, start = windows_for(target), perturbed(true, 0)
-    atoms = solve_amplitudes(stack([start, start]), windows)
+    atoms = solved(stack([start, start]), windows)
     atoms = replace(atoms, amp=atoms.amp * torch.tensor([1e150, 1.0])[:, None, None])
     found = refined(atoms, windows, 2)
     assert torch.equal(found.atoms.onset[0], atoms.onset[0])
@@ -187,7 +195,7 @@ def test_the_order_of_atoms_does_not_matter():
     windows, start = windows_for(sound_of(true)), perturbed(true, 3)
     order = [2, 0, 3, 1]
     turned = Atoms(*(getattr(start, field.name)[:, order] for field in fields(Atoms)))
-    one, other = (refined(solve_amplitudes(atoms, windows), windows, 8) for atoms in (start, turned))
+    one, other = (refined(solved(atoms, windows), windows, 8) for atoms in (start, turned))
     assert float((one.residual - other.residual).norm()) < 1e-4 * energy(windows.target) ** 0.5
     assert torch.allclose(one.atoms.onset[:, order], other.atoms.onset, atol=0.05)
     assert torch.allclose(one.atoms.omega[:, order], other.atoms.omega, atol=1e-6)
@@ -196,7 +204,7 @@ def test_the_order_of_atoms_does_not_matter():
 def test_the_same_input_gives_the_same_bytes():
     true = draw_atoms(4, 5, SAMPLES, **STRUCK)
     windows, start = windows_for(sound_of(true)), perturbed(true, 4)
-    one, other = (refined(solve_amplitudes(start, windows), windows, 6) for _ in range(2))
+    one, other = (refined(solved(start, windows), windows, 6) for _ in range(2))
     assert torch.equal(one.residual, other.residual) and torch.equal(one.damping, other.damping)
     assert all(torch.equal(getattr(one.atoms, f.name), getattr(other.atoms, f.name)) for f in fields(Atoms))
 
@@ -219,7 +227,7 @@ def test_bounds_hold():
         log_damping=(float(true.log_damping) + 0.1, -4.0),
     )
     windows = replace(windows_for(sound_of(true)), bounds=bounds)
-    found = refined(solve_amplitudes(start, windows), windows, 30).atoms
+    found = refined(solved(start, windows), windows, 30).atoms
     assert 160 <= float(found.onset) <= 2000
     assert bounds.log_attack[0] <= float(found.log_attack) <= bounds.log_attack[1]
     assert float(found.omega[0, 0, 0]) == 1.0 - 2e-4
@@ -239,7 +247,7 @@ def test_nothing_to_refine():
     windows = windows_for(cut(Draw(2).normal(1, 4, BLOCK), column(1000)), 1000)
     found = refined(no_atoms(), windows, 5)
     assert found.atoms.onset.shape == (1, 0) and torch.equal(found.residual, windows.target)
-    assert solve_amplitudes(no_atoms(), windows).onset.shape == (1, 0)
+    assert solved(no_atoms(), windows).onset.shape == (1, 0)
     assert mode_gains(no_atoms(), windows.samples).shape == (1, 0, 4)
     still = refined(draw_atoms(3, 2, 1000), windows, 0)
     assert torch.equal(still.atoms.onset, draw_atoms(3, 2, 1000).onset)
@@ -265,16 +273,16 @@ def test_amplitudes_are_the_least_squares_solution(seed: int):
     columns = dense_columns(atoms, 32, samples)
     best = torch.linalg.lstsq(columns, target, driver="gelsd").solution
     explained = energy(target) - energy(target - columns @ best)
-    solved = solve_amplitudes(atoms, windows)
-    assert torch.equal(solved.onset, atoms.onset) and torch.equal(solved.omega, atoms.omega)
-    assert not solved.amp[~atoms.used].any()
-    reached = energy(target) - energy(windows.left_by(Basis(solved, 32)))
+    found = solved(atoms, windows)
+    assert torch.equal(found.onset, atoms.onset) and torch.equal(found.omega, atoms.omega)
+    assert not found.amp[~atoms.used].any()
+    reached = energy(target) - energy(windows.left_by(Basis(found, 32)))
     assert explained * (1 - 1e-5) < reached <= explained * (1 + 1e-9)
 
 
 def test_amplitudes_of_well_separated_modes():
     atoms = draw_atoms(4, 6, 6000, onset=(100, -3000), attack=(20, 200), decay=(300, 900), omega=(0.1, 2.5))
-    amp = solve_amplitudes(atoms, windows_for(cut(sound_of(atoms, 32), column(8000)), 8000)).amp
+    amp = solved(atoms, windows_for(cut(sound_of(atoms, 32), column(8000)), 8000)).amp
     assert float((amp - atoms.amp).abs().max()) < 1e-3
 
 

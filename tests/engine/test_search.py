@@ -16,6 +16,7 @@ from sparsecli.engine.search import (
     pick,
     search,
     search_partials,
+    shapes_of,
     sharpen,
     to_atoms,
 )
@@ -204,3 +205,13 @@ def test_no_second_mode_after_the_end():
     _, within = search_partials(residual, [Candidate(1.0, SAMPLES / 2, 0.4, SHAPES[3])], LOW, HIGH)
     assert float(gain) < 1e-3 * float(within)
     assert search_partials(residual, [], LOW, HIGH)[1].shape == (0,)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 4])
+def test_all_shapes_are_tried_in_some_turn_and_every_turn_has_short_and_long_ones(turns: int):
+    tried = [shapes_of(turn, turns) for turn in range(turns)]
+    assert sorted(index for own in tried for index in own) == list(range(len(SHAPES)))
+    for own in tried:
+        decays = [1 / SHAPES[index].damping for index in own]
+        assert min(decays) < 300 and max(decays) > 5000
+        assert len({SHAPES[index].attack * SHAPES[index].damping > 0.3 for index in own}) == 2  # struck, and swelling
