@@ -42,6 +42,7 @@ def main() -> None:
     arguments = parser.parse_args()
     original = build_settings(FitSettings, [read_config("original", "fit")])
     original = replace(original, iterations=arguments.iterations or original.iterations)
+    fewer = f" for {arguments.iterations} of its steps" if arguments.iterations else ", with all its steps,"
     free = replace(original, envelope=None)
     parts = []
     for path in recordings(arguments.clips):
@@ -58,8 +59,8 @@ def main() -> None:
         arguments,
         "The published experiment beside the default fit",
         "Each clip is the loudest 32 768 samples of a recording at 22 050 Hz mono, scaled to a peak of 0.9. `--config "
-        f"original` descends from 64 random sources and excitations with {original.iterations} steps (the "
-        "configuration has 3000) on the multi-resolution STFT; 'atoms' of it counts those, each of which is several "
+        f"original` descends from 64 random sources and excitations{fewer} on the multi-resolution STFT; 'atoms' of it "
+        "counts those, each of which is several "
         "atoms in the file. 'to free modes' leaves out its `--envelope`: 64 random atoms of four modes. 'default' is "
         "`sparse fit` without options. Figures are of the full rendering at true level, bursts and air included. CPU s "
         f"is processor time of one thread; the seed is {original.seed}.",
