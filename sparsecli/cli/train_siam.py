@@ -31,6 +31,10 @@ STAGE = "train-siam"  # the table of a configuration
 
 setting = partial(options.setting, SiamTrainSettings)
 LearningRate = Annotated[float | None, setting("learning_rate", "--lr", "RATE", "Learning rate at its peak.")]
+Loss = Annotated[
+    str | None,
+    setting("loss", "--loss", "NAME[+W*NAME...]", "What a look is to sound like is learned by this too, e.g. mrstft."),
+]
 Smoke = Annotated[
     bool, typer.Option("--smoke", help="A trial: a tiny model from made-up scenes alone, in less than a minute.")
 ]
@@ -44,6 +48,7 @@ def train_siam_command(
     minutes: training.Minutes = None,
     batch_size: training.BatchSize = None,
     learning_rate: LearningRate = None,
+    loss: Loss = None,
     seed: training.Seed = None,
     device: options.Device = None,
     checkpoint_minutes: training.CheckpointMinutes = None,

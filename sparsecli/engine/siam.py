@@ -127,7 +127,7 @@ def pick_atoms(model: Siam, sound: Tensor, limits: SiamLimits, tell: Tell) -> tu
     residual = torch.nn.functional.pad(centred, (0, blocks * BLOCK - samples)).view(blocks, BLOCK)
     complete = True
     while room := limits.events - atoms.onset.shape[1]:
-        new = look(model, residual.flatten()[:samples].float(), min(room, -(-limits.events // LOOKS)), energy)
+        new, _ = look(model, residual.flatten()[:samples].float(), min(room, -(-limits.events // LOOKS)), energy)
         if not new.onset.shape[1]:
             break
         restraint = restraint_of(residual, energy)
@@ -167,8 +167,8 @@ def band_of(model: Siam) -> tuple[float, float]:
     return 2 * math.pi * LOWEST_HZ / model.shape.sample_rate, 0.985 * math.pi
 
 
-def look(model: Siam, residual: Tensor, most: int, energy: float) -> Atoms:
-    """What the model sees in a residual, float32 `[T]`: atoms `[1, n]` whose amplitudes are still 0."""
+def look(model: Siam, residual: Tensor, most: int, energy: float) -> tuple[Atoms, Peaks]:
+    """What the model sees in a residual, float32 `[T]`: atoms `[1, n]` with amplitudes still 0, and their peaks."""
     rate = model.shape.sample_rate
     low, high = band_of(model)
     count = max(LEAST_PEAKS, PEAKS_PER_PICK * most)
@@ -181,7 +181,7 @@ def look(model: Siam, residual: Tensor, most: int, energy: float) -> Atoms:
     offered, _ = apart(shapes, (gain * likely)[:, None], RIVALS * most, FAINT * energy)
     events, gains = give_tones(residual, shapes.columns(offered), low, high)
     rows, free = apart(events, gains * likely[offered, None], most, FAINT * energy)
-    return events.columns(rows).without(~free[None])
+    return events.columns(rows).without(~free[None]), peaks.at(offered[rows])
 
 
 def shapes_of(peaks: Peaks, said: Tensor, rate: int, samples: int, high: float) -> Atoms:

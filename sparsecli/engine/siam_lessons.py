@@ -14,17 +14,19 @@ from ..core.columns import STRETCH_S
 from ..core.errors import SparseError
 from ..core.events import Events
 from ..io.recordings import Recording, read_onsets_s
+from ..losses.naming import parse_loss
 from ..models.siam import Siam, SiamShape, Strikes
 from .excerpts import SILENCE, Excerpts, excerpt
 from .processes import Processes
 from .siam import SiamLimits, pick_atoms
 from .siam_scenes import SCENE_S, Excerpt, draw_scene, strikes_of_events
-from .siam_training import Batch, generator_for, join_batches, loss_of, make_batch
+from .siam_training import Batch, generator_for, join_batches, loss_of, make_batch, with_sound
 from .training import Figures
 from .training_settings import SiamTrainSettings
 
 HELD_OUT_SEED = 1 << 40  # apart from all that training draws, so that validation hears the same every time
 HELD_OUT_SCENES = 4
+HEARD_EVERY = 8  # items of a batch: a look at a whole sound costs more than all that is asked of its peaks
 NEAR_S = 0.05  # an onset within this of a note's is right
 _SIZES = ("width", "depth", "voice_width", "voice_depth", "sample_rate")
 
@@ -73,6 +75,7 @@ class SiamLessons:
         skipped: list[SparseError],
     ) -> None:
         self._shape, self._settings, self._processes = shape, settings, processes
+        self._heard_by = parse_loss(settings.loss) if settings.loss else None
         self._bank = bank_of(material.fits)
         samples = round(SCENE_S * shape.sample_rate)
         self._excerpts = None
@@ -92,8 +95,12 @@ class SiamLessons:
     def _item(self, step: int, item: int, skipped: list[SparseError]) -> Batch:
         draw = generator_for(self._settings.seed, step, item)
         if self._excerpts is None or float(torch.rand((), generator=draw)) < self._settings.scene_share:
-            return make_batch(self._shape, [self._scene(draw)], draw)
-        return make_batch(self._shape, [Excerpt(torch.from_numpy(self._excerpts.draw(step, item, skipped)))], draw)
+            found = self._scene(draw)
+        else:
+            found = Excerpt(torch.from_numpy(self._excerpts.draw(step, item, skipped)))
+        batch = make_batch(self._shape, [found], draw)
+        heard = self._heard_by is not None and item % HEARD_EVERY == 0
+        return with_sound(batch, found, step) if heard else batch
 
     def _scene(self, draw: torch.Generator) -> Excerpt:
         """Half of the scenes are of strikes of fits, where there are some."""
@@ -103,7 +110,7 @@ class SiamLessons:
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The loss of a batch, and figures of it."""
         assert isinstance(model, Siam)
-        return loss_of(model, batch, self._processes.mean)
+        return loss_of(model, batch, self._processes.mean, self._heard_by)
 
     def validate(self, model: nn.Module) -> Figures:
         """On what was held out, or on scenes: the loss; SNR and events a second as events are found."""

@@ -9,11 +9,13 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from ..losses.naming import Loss
 from ..models.siam import FAINTEST_DB, VECTOR, Siam, SiamShape, Strikes, coordinates_of
 from .amplitudes import sound_of
 from .modal import BLOCK, Atoms
 from .siam import strikes_of_atoms
 from .siam_bands import Peaks, bands_of, extra_of, find_peaks
+from .siam_heard import heard_loss
 from .siam_scenes import Excerpt, draw_scene
 from .siam_waves import BLOCKS, shares_of, waves_of
 
@@ -37,6 +39,8 @@ class Batch:
         known: float32 `[K]`, 1 where it is.
         event: float32 `[K]`, 1 where a tone made the peak and began near it, 0 where none did, -1 where nobody knows.
         strikes: plain coordinates of strikes, float32 `[S, 16]`.
+        sounds: whole ones, of which a look is to be heard, float32 `[n, T]`.
+        steps: of the training, in which each of them is heard, int64 `[n]`.
     """
 
     bands: Tensor
@@ -45,6 +49,8 @@ class Batch:
     known: Tensor
     event: Tensor
     strikes: Tensor
+    sounds: Tensor
+    steps: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
@@ -54,6 +60,12 @@ class Batch:
 def join_batches(parts: list[Batch]) -> Batch:
     """All peaks and strikes of `parts`."""
     return Batch(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Batch)))
+
+
+def with_sound(batch: Batch, excerpt: Excerpt, step: int) -> Batch:
+    """The batch with an excerpt of which a look is to be heard."""
+    sounds, steps = excerpt.samples[None], torch.tensor([step])
+    return replace(batch, sounds=torch.cat([batch.sounds, sounds]), steps=torch.cat([batch.steps, steps]))
 
 
 def scenes(shape: SiamShape, count: int, seed: int, step: int, rank: int = 0) -> list[Excerpt]:
@@ -91,7 +103,8 @@ def _peaks_of(shape: SiamShape, excerpt: Excerpt, draw: torch.Generator) -> Batc
         else:
             truth, known = _truth_of(peaks, centre, left)
             event = known
-        parts.append(Batch(bands, extra_of(peaks), truth, known, event, torch.zeros(0, VECTOR)))
+        nothing, unheard, never = torch.zeros(0, VECTOR), torch.zeros(0, samples), torch.zeros(0, dtype=torch.int64)
+        parts.append(Batch(bands, extra_of(peaks), truth, known, event, nothing, unheard, never))
     return replace(join_batches(parts), strikes=strikes)
 
 
@@ -159,22 +172,27 @@ def _truth_of(peaks: Peaks, centre: Tensor, atoms: Atoms) -> tuple[Tensor, Tenso
 
 
 def loss_of(
-    model: Siam, batch: Batch, mean: Callable[[Mapping[str, float]], Mapping[str, float]] = dict
+    model: Siam,
+    batch: Batch,
+    mean: Callable[[Mapping[str, float]], Mapping[str, float]] = dict,
+    heard_by: Loss | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """What is to be made small, and figures to watch.
 
     Three parts: how much of the sound around a peak the answer leaves when its amplitude is solved (where the truth
     is known, how much of the true tone), whether a peak is an event, and how far the vectors of strikes are from
-    normal random numbers.
+    normal random numbers. And a fourth where it is asked for: the loss of what one look at a whole sound explains.
 
     Args:
         model: that answers.
         batch: what it is asked.
         mean: of counts over all processes that learn together; each is that of what a part of the loss is a mean over.
+        heard_by: the loss of what is heard of `batch.sounds`; None: there is no such part.
 
     Returns:
         The loss, and `missed_db` (energy of true tones that answers leave), `explained` (of the energy at peaks),
-        `event_accuracy` and `vector_nats` (negative log likelihood of a number of a vector).
+        `event_accuracy`, `vector_nats` (negative log likelihood of a number of a vector) and, where it is a part,
+        `heard` (the loss of what is heard).
     """
     said = model.eye(batch.bands, batch.extra).float()
     zero = said.sum() * 0.0
@@ -195,10 +213,14 @@ def loss_of(
     if len(batch.strikes):
         vectors, volume = model.voice(batch.strikes)
         nats = (0.5 * vectors.square().sum(1) - volume).mean() / VECTOR + 0.5 * math.log(2 * math.pi)
+    heard = zero
+    if heard_by is not None and len(batch.sounds):
+        pairs = zip(batch.sounds, batch.steps.tolist(), strict=True)
+        heard = torch.stack([heard_loss(model, sound, heard_by, step) for sound, step in pairs]).mean()
     # The mean over processes of means, each times its count over the mean count, is the mean over all that they hold.
-    parts = {"explained": explained, "missed": missed, "event": event, "nats": nats}
+    parts = {"explained": explained, "missed": missed, "event": event, "nats": nats, "heard": heard}
     counts = {"explained": len(shares), "missed": int(known.sum()), "event": int(judged.sum())}
-    counts = {**counts, "nats": len(batch.strikes)}
+    counts = {**counts, "nats": len(batch.strikes), "heard": len(batch.sounds)}
     means = mean(counts)
     loss = sum((parts[name] * (counts[name] / max(means[name], 1e-9)) for name in parts), zero)
     with torch.no_grad():
@@ -209,6 +231,8 @@ def loss_of(
         "event_accuracy": accuracy,
         "vector_nats": float(nats.detach()),
     }
+    if heard_by is not None and len(batch.sounds):
+        figures["heard"] = float(heard.detach())
     return loss, figures
 
 

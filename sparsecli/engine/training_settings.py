@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from sparsecli.losses.names import SURROGATE, parse_terms
+
 from .settings import DEFAULT_ATOMS, MAX_ATOMS, MAX_SEED, Device, check_range
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -95,6 +97,8 @@ class SiamTrainSettings(NetworkSettings):
         voice_width: units of each layer of the voice.
         voice_depth: its coupling layers.
         sample_rate: of the sound that is looked at, in Hz.
+        loss: that what one look at a sound explains is to lower too, such as mrstft+0.1*scattering (docs/losses.md), on
+            one sound in eight; None: the eye learns from bands around peaks alone.
         validate_excerpts: of held-out recordings, 4 s each, whose events are found to tell SNR and density.
         validate_density: events for each 1.486 s that are found there at most.
     """
@@ -105,12 +109,15 @@ class SiamTrainSettings(NetworkSettings):
     voice_width: int | None = None
     voice_depth: int | None = None
     sample_rate: int | None = None
+    loss: str | None = None
     validate_excerpts: int = 4
     validate_density: int = DEFAULT_ATOMS
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range("scene_share", self.scene_share, 0, 1)
+        if self.loss is not None and SURROGATE in parse_terms(self.loss).names:
+            raise ValueError(f"--loss {self.loss}: the surrogate is of a descent; give another, e.g. mrstft-linear")
         check_range("validate_excerpts", self.validate_excerpts, 1, 1000)
         check_range("validate_density", self.validate_density, 1, MAX_ATOMS)
 

@@ -192,6 +192,11 @@ def test_files_that_are_damaged_are_named_once(invoke, music, tmp_path: Path):
         (["--data", "none"], 1, "none: no such folder; name a folder of recordings with --data, or with AUDIO_PATH"),
         (["--data", "empty"], 1, "empty: holds no recordings that can be read; name another folder with --data"),
         (["--smoke", "--steps", "0"], 2, "--steps 0 is out of range; give at least 1"),
+        (
+            ["--smoke", "--loss", "surrogate"],
+            2,
+            "--loss surrogate: the surrogate is of a descent; give another, e.g. mrstft-linear",
+        ),
         (["--smoke", "--set", "witdh=3"], 2, "witdh: unknown setting; the nearest known one is width"),
         (["--smoke", "--set", "width=0"], 1, "--set: width is 0; an integer from 1 to 1024 is needed"),
         (["--smoke", "--device", "cuda"], 1, "--device cuda: this machine has no such device; use --device cpu"),

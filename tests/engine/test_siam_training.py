@@ -13,6 +13,7 @@ from sparsecli.core.events import Header, events_from_columns
 from sparsecli.engine.amplitudes import sound_of
 from sparsecli.engine.modal import BLOCK
 from sparsecli.engine.siam import atoms_of
+from sparsecli.engine.siam_heard import heard_loss
 from sparsecli.engine.siam_scenes import Excerpt, atoms_from, strikes_of_events
 from sparsecli.engine.siam_training import (
     Batch,
@@ -22,7 +23,9 @@ from sparsecli.engine.siam_training import (
     overlap_of,
     scenes,
     spread_out,
+    with_sound,
 )
+from sparsecli.losses.naming import parse_loss
 from sparsecli.models.siam import VECTOR, Siam, SiamShape, Strikes, coordinates_of
 from sparsecli.models.siam_file import load_siam, packaged_siam
 
@@ -117,12 +120,50 @@ def test_learning_makes_the_loss_smaller(batch: Batch):
     assert np.isfinite(told).all()
 
 
+def test_what_a_look_is_heard_to_leave_is_what_its_wave_leaves(some_scenes: list[Excerpt]):
+    """The waveform's loss is 10^(-SNR / 10); least squares leaves less than all, and not less than there is noise."""
+    model = load_siam(packaged_siam()).requires_grad_(False)
+    for scene in some_scenes:
+        left = float(heard_loss(model, scene.samples, parse_loss("waveform")))
+        assert 1e-4 < left < 0.9
+        louder = float(heard_loss(model, 3 * scene.samples + 0.1, parse_loss("waveform")))
+        assert louder == pytest.approx(left, rel=0.02)  # neither gain nor an offset matters
+    assert float(heard_loss(model, torch.zeros(8000), parse_loss("waveform"))) == 0.0
+
+
+@pytest.mark.parametrize("name", ["mrstft-linear", "logmel+0.1*scrapl"])
+def test_what_is_heard_teaches_the_eye(some_scenes: list[Excerpt], name: str):
+    torch.manual_seed(0)
+    model, loss = Siam(SHAPE), parse_loss(name)
+    optimiser = torch.optim.Adam(model.eye.parameters(), 2e-3)
+    told = []
+    for _ in range(12):
+        heard = heard_loss(model, some_scenes[1].samples, loss)
+        optimiser.zero_grad()
+        heard.backward()
+        optimiser.step()
+        told.append(float(heard.detach()))
+    assert np.isfinite(told).all() and min(told[-4:]) < 0.98 * told[0]
+
+
+def test_sounds_are_heard_where_a_loss_is_named(batch: Batch, some_scenes: list[Excerpt]):
+    model, loss = Siam(SHAPE), parse_loss("mrstft")
+    given = with_sound(batch, some_scenes[0], 5)
+    assert given.steps.tolist() == [5] and given.sounds.shape == (1, len(some_scenes[0].samples))
+    plain, figures = loss_of(model, given)
+    assert "heard" not in figures and "heard" not in loss_of(model, batch, heard_by=loss)[1]
+    more, figures = loss_of(model, given, heard_by=loss)
+    assert float((more - plain).detach()) == pytest.approx(figures["heard"], rel=1e-4)
+    heard = heard_loss(model, some_scenes[0].samples, loss, 5)
+    assert figures["heard"] == pytest.approx(float(heard.detach()), rel=1e-5)
+
+
 def test_vectors_of_normal_numbers_cost_what_a_normal_number_does():
     model = Siam(SHAPE)  # whose voice changes nothing
     nothing = torch.zeros(0, dtype=torch.complex64).view(0, 256)
     empty = torch.zeros(0)
     strikes = torch.randn(20_000, VECTOR, generator=torch.Generator().manual_seed(2))
-    found = Batch(nothing, torch.zeros(0, 2), torch.zeros(0, 4), empty, empty, strikes)
+    found = Batch(nothing, torch.zeros(0, 2), torch.zeros(0, 4), empty, empty, strikes, empty[:, None], empty.long())
     # The entropy of a normal number: ln(2 pi e) / 2.
     assert loss_of(model, found)[1]["vector_nats"] == pytest.approx(0.5 * math.log(2 * math.pi * math.e), abs=0.01)
 
