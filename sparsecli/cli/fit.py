@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 FORMATS = ("npz", "json", "csv")
 EXTENSIONS = (".npz", ".json", ".csv")
 
-CHECKPOINT_EVERY_S = 60.0
+SAVE_EVERY_S = 60.0
 METHODS, INITS = (options.choices_of(FitSettings, name) for name in ("method", "init"))
 ENVELOPES = get_args(Envelope)
 
@@ -90,6 +90,10 @@ Room = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on from the checkpoint beside the output, if an earlier fit left one.")
 ]
+SaveEvery = Annotated[
+    float,
+    typer.Option("--save-every", metavar="S", min=0, help="Write the checkpoint this often, in seconds; 0: always."),
+]
 KeepPartial = Annotated[
     bool, typer.Option("--keep-partial", help="After Ctrl-C, write what is found so far (a second one kills).")
 ]
@@ -128,6 +132,7 @@ def fit_command(
     envelope: Bursts = None,
     room: Room = None,
     resume: Resume = False,
+    save_every_s: SaveEvery = SAVE_EVERY_S,
     keep_partial: KeepPartial = False,
     monitor: Monitored = False,
     port: options.Port = None,
@@ -167,7 +172,7 @@ def fit_command(
     chosen, excerpt_s = cast("EventsFormat | None", file_format), (start_s, duration_s)
     with monitoring(monitor, view.port, console) as place:
         tasks = [
-            FitTask(*places, chosen, settings, excerpt_s, overwrite, resume, place)
+            FitTask(*places, chosen, settings, excerpt_s, overwrite, resume, save_every_s, place)
             for places in zip(inputs, outputs, beside, strict=True)
         ]
         run_each(fit_one, tasks, console, print_json if as_json else None, jobs, keep_partial)
@@ -194,6 +199,7 @@ class FitTask:
     excerpt_s: tuple[float, float | None]
     overwrite: bool
     resume: bool
+    save_every_s: float
     monitor: Place | None
 
 
@@ -218,7 +224,9 @@ def fit_one(task: FitTask, console: Console, interrupts: Interrupts) -> Record:
     with console.progress(task.input) as progress, watched(task, audio, console) as watching:
         report = _reporting(progress, interrupts, watching)
         on_events = watching.events_so_far if watching else None
-        result = fit(audio, task.settings, report, _keeping(checkpoint), resumed, on_events, room=room)
+        result = fit(
+            audio, task.settings, report, _keeping(checkpoint, task.save_every_s), resumed, on_events, room=room
+        )
         if watching:
             watching.end(result.events, result.complete)
     save_events(task.output, result.events, overwrite=task.overwrite, file_format=task.file_format, codes=result.codes)
@@ -267,8 +275,8 @@ def _read_checkpoint(path: Path | None) -> Checkpoint | None:
     return Checkpoint(str(arrays.pop("belongs_to", "")), int(arrays.pop("phase", 0)), arrays)
 
 
-def _keeping(path: Path | None) -> Callable[[Callable[[], Checkpoint]], None] | None:
-    """Writes a checkpoint at `path` every minute."""
+def _keeping(path: Path | None, every_s: float) -> Callable[[Callable[[], Checkpoint]], None] | None:
+    """Writes a checkpoint at `path` this often."""
     import numpy as np
 
     from sparsecli.io.checkpoint_file import save_arrays
@@ -279,7 +287,7 @@ def _keeping(path: Path | None) -> Callable[[Callable[[], Checkpoint]], None] | 
 
     def keep(make: Callable[[], Checkpoint]) -> None:
         nonlocal last
-        if time.monotonic() - last < CHECKPOINT_EVERY_S:
+        if time.monotonic() - last < every_s:
             return
         made = make()
         about = {"belongs_to": np.array(made.belongs_to), "phase": np.array(made.phase)}

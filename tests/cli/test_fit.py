@@ -243,17 +243,18 @@ def test_bad_recordings_are_one_line_each(invoke, tone, names, tmp_path: Path):
 
 
 def test_a_fit_that_broke_off_goes_on_to_the_same_bytes(invoke, tone, names, tmp_path: Path, monkeypatch):
-    import sparsecli.cli.fit as command
-
-    monkeypatch.setattr(command, "CHECKPOINT_EVERY_S", 0.0)
-    assert invoke("fit", tone("song.wav"), *FEW, "-o", "whole.npz").exit_code == 0
+    always = ("--save-every", "0")
+    assert invoke("fit", tone("song.wav"), *FEW, *always, "-o", "whole.npz").exit_code == 0
     assert names() == ["song.wav", "whole.npz"]  # the checkpoint went when the fit was done
     with monkeypatch.context() as context:
         context.setattr("sparsecli.engine.fitting.add_texture", lambda *_: 1 / 0)
-        assert invoke("fit", "song.wav", *FEW, "-o", "part.npz").exit_code == 1
+        assert invoke("fit", "song.wav", *FEW, "-o", "rare.npz", "--save-every", "1e6").exit_code == 1
+        assert names() == ["song.wav", "whole.npz"]
+        assert invoke("fit", "song.wav", *FEW, *always, "-o", "part.npz").exit_code == 1
     assert names() == ["part.npz.checkpoint", "song.wav", "whole.npz"]
     assert invoke("fit", "song.wav", "--atoms", "3", "-o", "part.npz", "--resume").exit_code == 1
     assert invoke("fit", "song.wav", *FEW, "-o", "part.npz", "--resume").exit_code == 0
+    assert invoke("fit", "song.wav", "--save-every", "-1").exit_code == 2
     assert names() == ["part.npz", "song.wav", "whole.npz"]
     assert (tmp_path / "part.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
 
