@@ -19,7 +19,7 @@ from torch import Tensor
 from ..core.columns import NUMBERS_OF_MODE, NUMBERS_OF_STRIKE
 from ..dsp.parallel import side_by_side
 from .growth import LARGEST, offers_of
-from .modal import BLOCK, Basis, modes_touching
+from .modal import BLOCK, Basis, mode_norms, modes_touching
 from .refine import mode_gains, restraint_of, solve_amplitudes
 from .search import Candidate, Shape, search_partials
 from .state import FAINT, Change, Limits, Problem, State, accept, price_of, residual_in, samples_in, turns, windows_for
@@ -27,7 +27,9 @@ from .state import FAINT, Change, Limits, Problem, State, accept, price_of, resi
 DROPPED_AT_ONCE = 0.2  # share of all modes: gains are those of leaving out one, and change as others go
 
 ALIKE = 0.5  # overlap from which modes are not dropped at once
-DOUBLE = 0.98  # overlap from which two modes of an atom are one: 0.4 of the damping apart, which no ear tells
+DOUBLE = 0.98  # overlap from which two modes of an atom are alike: 0.4 of the damping apart
+SHARED = 0.01  # of its own energy: what one of two alike explains at most that go as one
+STEPS = 2  # of conjugate gradients over all amplitudes after each change
 PRUNINGS = 4  # rounds, at most
 
 T = TypeVar("T")
@@ -53,7 +55,7 @@ def thin(problem: Problem, state: State, limits: Limits) -> None:
     """Drop the modes, or atoms, that explain least until the limits are kept; the other amplitudes are solved again."""
     while state.count > limits.atoms or state.numbers > max(limits.numbers, 0):
         by_atom = state.count > limits.atoms
-        worths = _survey(problem, state, lambda change: _worths(problem, change, by_atom))  # noqa: B023
+        worths = _survey(problem, state, lambda change: _worths(change, gains_of(problem, change), by_atom))  # noqa: B023
         every = torch.cat([worth.flatten() for part in worths for worth in part])
         here = int(every.isfinite().sum())
         over = state.count - limits.atoms if by_atom else -(-(state.numbers - limits.numbers) // NUMBERS_OF_MODE)
@@ -62,12 +64,16 @@ def thin(problem: Problem, state: State, limits: Limits) -> None:
 
 
 def prune(problem: Problem, state: State) -> None:
-    """Drop the modes that explain less than their price, and of two that cannot be told apart the quieter."""
+    """Drop the modes that explain less than their price, and those that share with one like them what it would explain.
+
+    Two modes of an atom that cannot be told apart are one, unless they beat: then each explains much of what it sounds.
+    """
 
     def look(change: Change) -> Drops:
         stretch = problem.stretches[change.index]
         price = price_of(problem, stretch, state.residual[stretch.low : stretch.high])
-        worth = torch.where(_doubles(problem, change), 0.0, _worths(problem, change, False))
+        gains = gains_of(problem, change)
+        worth = torch.where(_shared(problem, change, gains), 0.0, _worths(change, gains, False))
         return Drops(worth, max(price, FAINT * problem.energy))
 
     for _ in range(PRUNINGS):
@@ -103,31 +109,33 @@ def _survey(problem: Problem, state: State, look: Callable[[Change], T]) -> list
     return [side_by_side(look, changes) for changes in turns(problem, state)]
 
 
-def _worths(problem: Problem, change: Change, by_atom: bool) -> Tensor:
+def _worths(change: Change, gains: Tensor, by_atom: bool) -> Tensor:
     """Energy that each mode of the old atoms explains for each number that its end would free, `[A, M]`.
 
     By atom: all that it explains, `[A, 1]`. Infinite where there is no mode.
     """
-    gains, used = gains_of(problem, change)[0], change.old.used[0]
+    used = change.old.used[0]
     if by_atom:
         return torch.where(used.any(-1), gains.sum(-1), torch.inf)[:, None]
     alone = used.sum(-1, keepdim=True) == 1
     return torch.where(used, gains / (NUMBERS_OF_MODE + NUMBERS_OF_STRIKE * alone), torch.inf)
 
 
-def _doubles(problem: Problem, change: Change) -> Tensor:
-    """Which modes sound like a louder one of the same old atom, bool `[A, M]`."""
-    samples = samples_in(problem, problem.stretches[change.index])
-    near = modes_touching(change.old, change.old, samples, DOUBLE)[0].diagonal().permute(2, 0, 1)  # [A, M, M]
-    loud, slot = change.old.amp[0].abs(), torch.arange(near.shape[-1], device=near.device)
+def _shared(problem: Problem, change: Change, gains: Tensor) -> Tensor:
+    """Which modes are like a louder one of the same old atom and explain little of what they sound, bool `[A, M]`."""
+    stretch, old = problem.stretches[change.index], change.old
+    samples = samples_in(problem, stretch)
+    near = modes_touching(old, old, samples, DOUBLE)[0].diagonal().permute(2, 0, 1)  # [A, M, M]
+    loud, slot = old.amp[0].abs(), torch.arange(near.shape[-1], device=near.device)
     quieter = (loud[..., None] < loud[:, None]) | ((loud[..., None] == loud[:, None]) & (slot[:, None] > slot))
-    return (near & quieter).any(-1)
+    sounds = mode_norms(old.shift(-stretch.low * BLOCK), samples)[0, :, None] * loud.square()
+    return (near & quieter).any(-1) & (gains < SHARED * sounds)
 
 
 def gains_of(problem: Problem, change: Change) -> Tensor:
-    """Energy that each mode of the old atoms of a stretch explains, `[1, A, M]`."""
+    """Energy that each mode of the old atoms of a stretch explains, `[A, M]`."""
     stretch = problem.stretches[change.index]
-    return mode_gains(change.old.shift(-stretch.low * BLOCK), samples_in(problem, stretch))
+    return mode_gains(change.old.shift(-stretch.low * BLOCK), samples_in(problem, stretch))[0]
 
 
 def _offers(problem: Problem, state: State, change: Change) -> list[Partial]:
@@ -201,14 +209,10 @@ def _solve_again(
 
 
 def _solved(problem: Problem, state: State, restraint: float, change: Change) -> tuple[Change, Tensor]:
-    """The change with the amplitudes of its new atoms solved, and the difference `[B, N]` to the residual.
-
-    Where atoms nearly cancel each other, rounding may make the solution worse than the amplitudes that were there.
-    """
+    """The change with the amplitudes of its new atoms solved, and the difference `[B, N]` to the residual."""
     low, held = problem.stretches[change.index].low * BLOCK, residual_in(problem, state, [change.index])
     local, new = change.old.shift(-low), change.new.shift(-low)
     windows = windows_for(problem, restraint, [change.index], held + Basis(local, held.shape[1]).render())
     basis = Basis(new, held.shape[1])
-    tried = [(one.atoms, windows.left_by(one)) for one in (solve_amplitudes(basis, windows), basis)]
-    atoms, left = min(tried, key=lambda one: float(one[1].square().sum()))
-    return replace(change, new=atoms.shift(low)), (left - held)[0]
+    found = solve_amplitudes(basis, windows, windows.left_by(basis), STEPS, precise=True)
+    return replace(change, new=found.basis.atoms.shift(low)), (found.left - held)[0]

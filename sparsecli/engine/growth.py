@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from torch import Tensor
+
 from ..core.columns import ATOM_COLUMNS, MODES_PER_ATOM, NUMBERS_OF_MODE, NUMBERS_OF_STRIKE
 from ..dsp.parallel import side_by_side
 from .modal import BLOCK, Atoms, Basis, fast_dtype, join, stack, touching
-from .refine import restraint_of, solve_amplitudes
-from .search import Candidate, pick, search, search_partials, shapes_of, sharpen, to_atoms
+from .refine import Solved, restraint_of, solve_amplitudes
+from .search import Candidate, Shape, pick, search, search_partials, shapes_of, sharpen, to_atoms
 from .settings import FitSettings
 from .state import (
     FAINT,
+    MARGIN,
     TOGETHER,
     Change,
     Limits,
@@ -93,7 +96,8 @@ def offers_of(problem: Problem, state: State) -> list[tuple[float, int, Candidat
             shapes = shapes_of((state.searches[index] + turn) % turns, turns)
             everything = search(residual, begin, end, problem.low, problem.high, shapes)
             if found := pick(everything, batch, max(price, FAINT * problem.energy)):
-                return [sharpen(residual, candidate, end) for candidate in found]
+                earliest = begin - MARGIN * BLOCK if begin > 0 else begin - Shape.MOST_LEAD
+                return [sharpen(residual, candidate, earliest, end) for candidate in found]
         return []
 
     for index, found in zip(stale, side_by_side(look, stale), strict=True):
@@ -150,24 +154,25 @@ def _strike(
     """Newcomers in the residual of their stretches, `[G, n]`: their modes are found one by one, amplitudes solved."""
     residual = residual_in(problem, state, indices)
     windows = windows_for(problem, restraint, indices, residual)
-    new = stack([to_atoms(wanted, problem.device) for wanted in candidates])
+    new, left = stack([to_atoms(wanted, problem.device) for wanted in candidates]), windows.target
 
-    def solved(atoms: Atoms, rounds: int) -> Basis:
-        return solve_amplitudes(Basis(atoms, residual.shape[1], fast_dtype(atoms)), windows, NEWCOMER_RIDGE, rounds)
+    def solved(atoms: Atoms, left: Tensor, steps: int) -> Solved:
+        basis = Basis(atoms, residual.shape[1], fast_dtype(atoms))
+        return solve_amplitudes(basis, windows, left, steps, NEWCOMER_RIDGE)
 
-    basis = solved(new, 1)
+    found = solved(new, left, 1)
     for slot in range(1, MODES_PER_ATOM):
-        new, left = basis.atoms, windows.left_by(basis).flatten(1)
+        new, left = found.basis.atoms, found.left
         used, frequencies = new.used.clone(), new.omega.clone()
         for place, (index, wanted) in enumerate(zip(indices, candidates, strict=True)):
             price = price_of(problem, problem.stretches[index], left[place])
-            omega, gain = search_partials(left[place].float(), wanted, problem.low, problem.high)
+            omega, gain = search_partials(left[place].flatten().float(), wanted, problem.low, problem.high)
             frequencies[place, : len(wanted), slot] = omega
             least = max(NUMBERS_OF_MODE * price, FAINT * problem.energy, _rivals_gain(problem, wanted))
             used[place, : len(wanted), slot] = gain > least
         last = slot == MODES_PER_ATOM - 1
-        basis = solved(replace(new, used=used, omega=frequencies), 1 + last)  # which sweeps will put right
-    return basis.atoms
+        found = solved(replace(new, used=used, omega=frequencies), left, 1 + last)  # which sweeps will put right
+    return found.basis.atoms
 
 
 def _rivals_gain(problem: Problem, wanted: list[Candidate]) -> float:

@@ -360,6 +360,7 @@ def gradient(basis: Basis, residual: Tensor) -> Tensor:
 
 
 COUPLED = 0.003  # of the estimate below; a dropped pair's true product reaches 0.03, and 0.1 for swells
+PRECISE = 0.001  # the same where a matrix is to be precise
 
 
 @dataclass(frozen=True)
@@ -414,10 +415,10 @@ def modes_touching(atoms: Atoms, others: Atoms, samples: Tensor, least: float) -
     return both & (((one - other).square() < reach) | ((one + other).square() < reach))
 
 
-def mode_pairs(atoms: Atoms, samples: Tensor, amplitudes_alone: bool = False) -> Pairs:
-    """The pairs of modes that the Gauss-Newton matrix needs, in windows of `samples` `[G]`."""
+def mode_pairs(atoms: Atoms, samples: Tensor, amplitudes_alone: bool = False, least: float | None = None) -> Pairs:
+    """The pairs of modes that overlap by `least`, or as much as the Gauss-Newton matrix needs, in `samples` `[G]`."""
     _, count, slots = atoms.omega.shape
-    onset, reach = atoms.onset, _reach(atoms, atoms, samples, COUPLED)
+    onset, reach = atoms.onset, _reach(atoms, atoms, samples, COUPLED if least is None else least)
     a, b = torch.arange(count, device=onset.device)[:, None], torch.arange(count, device=onset.device)
     g, a, b = torch.nonzero((reach > 0) & (a <= b) & atoms.present[:, :, None] & atoms.present[:, None], as_tuple=True)
     reach = reach[g, a, b][:, None, None]
@@ -510,21 +511,26 @@ def normal_matrix(atoms: Atoms, samples: Tensor, pairs: Pairs) -> Tensor:
     return _assembled(products[places][:, places], atoms, pairs, parameters_of(atoms))
 
 
-def amplitude_matrix(atoms: Atoms, samples: Tensor) -> Tensor:
-    """The lower triangle of J^T J over the amplitudes alone, Re and Im of each mode, float32 `[G, 2 K, 2 K]`."""
-    pairs = mode_pairs(atoms, samples, amplitudes_alone=True)
-    products = gram(atoms, samples, pairs, ramped=False, dtype=fast_dtype(atoms))
-    return _assembled(products.expand(2, 2, -1), atoms, pairs, 2 * atoms.slots.place.shape[1])
+def amplitude_matrix(atoms: Atoms, samples: Tensor, precise: bool = False) -> Tensor:
+    """The lower triangle of J^T J over the amplitudes alone, Re and Im of each mode, `[G, 2 K, 2 K]`.
+
+    A precise one is float64, otherwise it is float32, and has more pairs. Where modes nearly cancel each other, what
+    they are worth is lost in the rounding of the other.
+    """
+    pairs = mode_pairs(atoms, samples, amplitudes_alone=True, least=PRECISE if precise else None)
+    dtype = torch.float64 if precise else torch.float32
+    products = gram(atoms, samples, pairs, ramped=False, dtype=torch.float64 if precise else fast_dtype(atoms))
+    return _assembled(products.expand(2, 2, -1), atoms, pairs, 2 * atoms.slots.place.shape[1], dtype)
 
 
-def _assembled(products: Tensor, atoms: Atoms, pairs: Pairs, size: int) -> Tensor:
+def _assembled(products: Tensor, atoms: Atoms, pairs: Pairs, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Products `[n, n, P]` of the functions of pairs of modes, weighted by their alpha, at their places."""
-    alpha = coefficients_of(atoms).flatten(0, 2).T[: len(products)].to(torch.complex64)
+    alpha = coefficients_of(atoms).flatten(0, 2).T[: len(products)].to(_COMPLEX[dtype])
     one, other = alpha[:, pairs.first], alpha[:, pairs.second]
     other = torch.where(pairs.sign > 0, other.conj(), other)
     one = one * torch.where(pairs.first == pairs.second, 0.25, 0.5)  # twice in one triangle
-    block = (products.to(torch.complex64) * one[:, None] * other).real
-    matrix = torch.zeros(len(atoms.onset) * size * size, dtype=torch.float32, device=block.device)
+    block = (products.to(one.dtype) * one[:, None] * other).real
+    matrix = torch.zeros(len(atoms.onset) * size * size, dtype=dtype, device=block.device)
     matrix.scatter_add_(0, pairs.places, block.flatten())
     matrix = matrix.view(-1, size, size)
     matrix.diagonal(dim1=1, dim2=2).mul_(2.0)

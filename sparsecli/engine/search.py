@@ -172,28 +172,30 @@ def pick(candidates: list[Candidate], count: int, least_gain: float) -> list[Can
     return chosen
 
 
-def sharpen(residual: Tensor, candidate: Candidate, end: int) -> Candidate:
+def sharpen(residual: Tensor, candidate: Candidate, begin: int, end: int) -> Candidate:
     """The candidate at the onset and with the attack at which it explains most, on a finer grid than was searched.
 
     Args:
         residual: float32 `[T]`.
         candidate: of a search in it.
+        begin: earliest onset; before 0 only half a decay time.
         end: first onset too late.
     """
     best, step = candidate, candidate.shape.hop
     while step > FINEST:
         step = max(1, step // FINER)
         sharper = replace(best, shape=replace(best.shape, attack=max(SHARPER * best.shape.attack, SHORTEST_ATTACK)))
-        tried = [_best_onset(residual, one, step, end) for one in (best, sharper)]
+        tried = [_best_onset(residual, one, step, begin, end) for one in (best, sharper)]
         best = max([best, *tried], key=lambda one: one.gain)
     return best
 
 
-def _best_onset(residual: Tensor, candidate: Candidate, step: int, end: int) -> Candidate:
+def _best_onset(residual: Tensor, candidate: Candidate, step: int, begin: int, end: int) -> Candidate:
     """The candidate at the onset among its neighbours, `step` samples apart, at which it explains most."""
     window = _window(candidate.shape, len(residual), residual.device)
     onsets = round(candidate.onset) + step * torch.arange(-FINER, FINER + 1, device=residual.device)
-    onsets = onsets[(onsets > -candidate.shape.lead) & (onsets < max(end, candidate.onset + 1))]
+    earliest = min(max(begin, 1 - candidate.shape.lead), candidate.onset)
+    onsets = onsets[(onsets >= earliest) & (onsets < max(end, candidate.onset + 1))]
     first, last = int(onsets.min()), int(onsets.max()) + len(window)
     heard = torch.nn.functional.pad(residual, (max(0, -first), max(0, last - len(residual))))[max(0, first) :]
     frames = heard.unfold(0, len(window), 1)[onsets - first]

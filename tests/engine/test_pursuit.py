@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from sparsecli.core.columns import NEPERS_PER_T60
+from sparsecli.engine import pursuit, sweeping
 from sparsecli.engine import state as state_module
-from sparsecli.engine import sweeping
 from sparsecli.engine.modal import BLOCK, Atoms, Basis, no_atoms
 from sparsecli.engine.pursuit import pursue
 from sparsecli.engine.settings import EFFORTS, FitSettings, Quality
@@ -209,6 +209,32 @@ def test_atoms_too_many_to_be_stepped_together_are_stepped_in_turns(monkeypatch:
     assert count(apart_) == count(together)
     reached = [snr_db(target, sound(found, 24_000)) for found in (together, apart_)]
     assert reached[1] > reached[0] - 0.5
+
+
+def swaying(seconds: float) -> Tensor:
+    """Notes with vibrato under a swell, which modes describe that nearly cancel each other."""
+    t = torch.arange(int(seconds * RATE), dtype=torch.float64) / RATE
+    out = 1e-4 * noise(len(t), 5)
+    for onset, freq in ((0.1, 220.0), (1.7, 262.0), (3.2, 196.0)):
+        u = t - onset
+        swell = torch.where((u > 0) & (u < 1.5), torch.sin(math.pi * u / 1.5).clamp(min=0).sqrt(), 0.0)
+        phase = 2 * math.pi * freq * (u + 0.004 / 5.5 * torch.sin(2 * math.pi * 5.5 * u))
+        out = out + sum((0.1 * swell * torch.sin(h * phase + h) / h**1.3 for h in range(1, 7)), torch.zeros_like(t))
+    return out
+
+
+def test_dropping_modes_costs_no_more_than_they_explain():
+    """What a mode explains is worked out for the time when the others are solved again, however they cancel it."""
+    target, reached = swaying(5.0), {}
+
+    def spy(phase: int, state: State) -> None:
+        modes = sum(int(atoms.used.sum()) for atoms in state.atoms)
+        reached[phase] = (modes, snr_db(target, target - state.residual.flatten()[: len(target)]))
+
+    pursue(target, RATE, settings(atoms=40), UNLIMITED, go_on, spy, plan=[pursuit._grown(1.0), pursuit._pruned])
+    (modes, grown), (fewer, pruned) = reached[1], reached[2]
+    assert grown > 20 and fewer <= modes
+    assert pruned > grown - 1
 
 
 @pytest.mark.parametrize("taken", [True, False])

@@ -78,18 +78,19 @@ def test_a_sharp_onset_between_two_hops_is_found(attack: float, decay: float):
     onset, late = 3217.0, SAMPLES - 16
     residual = sound_of(planted(onset, [0.61], Shape(attack, 1 / decay))).float()
     found = search(residual, 0, late, LOW, HIGH)[0]
-    sharp = sharpen(residual, found, late)
+    sharp = sharpen(residual, found, -3000, late)
     assert sharp.gain >= found.gain
     assert sharp.gain > 0.9 * float(residual.square().sum())
     assert abs(sharp.onset - onset) < 64 + max(attack, sharp.shape.attack)  # a longer attack may do as well earlier
-    assert sharpen(residual, found, round(found.onset)).onset <= found.onset  # not too late
+    assert sharpen(residual, found, -3000, round(found.onset)).onset <= found.onset  # not too late
+    assert sharpen(residual, found, round(found.onset), late).onset >= round(found.onset)  # nor too early
 
 
 def test_an_onset_before_the_recording_stays_within_its_lead():
     shape = SHAPES[-2]
     residual = sound_of(planted(-9000.0, [0.61], shape)).float()
     found = search(residual, 0, SAMPLES - 16, LOW, HIGH)[0]
-    sharp = sharpen(residual, found, SAMPLES - 16)
+    sharp = sharpen(residual, found, -3000, SAMPLES - 16)
     assert -sharp.shape.lead - 1 <= sharp.onset < 100
     assert sharp.gain >= found.gain
 
