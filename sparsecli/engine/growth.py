@@ -50,12 +50,9 @@ def grow(
     limits: Limits,
     watch: Watch,
     keep: Callable[[State], None] = lambda state: None,
-    rounds: int | None = None,
 ) -> bool:
-    """Rounds of newcomers, so many at most, until a stopping rule holds; False if it was `watch` that ended them."""
-    done = 0
-    while done != rounds and (newcomers := _newcomers(problem, state, limits)):
-        done += 1
+    """Rounds of newcomers until a stopping rule holds; False if it was `watch` that ended them."""
+    while newcomers := _newcomers(problem, state, limits):
         for group in apart(problem.stretches):
             if busy := [index for index in group if newcomers[index]]:
                 _advance(problem, state, busy, [newcomers[index] for index in busy])

@@ -22,6 +22,7 @@ MIN_SAMPLES = 64  # a shorter recording has no room for a mode
 LAST_STEPS = 4  # of conjugate gradients over all amplitudes at the end
 GROWTH = 0.85  # of the time of a fit, where no density control follows,
 RELOCATION = 1.6  # which takes so many times as much as growth
+KEPT = 0.6  # of the atoms that a fit begins with
 CHANGE_STEPS = 3  # over all atoms after each step of density control
 
 Tell = Callable[[float, int, float], bool]
@@ -93,18 +94,20 @@ def plan_of(effort: Effort) -> list[Step]:
     steps: list[Step] = [_grown(1.0)]
     for _ in range(effort.relocations):
         steps += [_hold, _grown(effort.over), _swept(CHANGE_STEPS), _thinned(effort.under), _swept(CHANGE_STEPS)]
-        for level in (effort.under + (1 - effort.under) * turn / effort.fills for turn in range(1, effort.fills + 1)):
-            steps += [_filled(level, True), _grown(level), _swept(CHANGE_STEPS)]
-        steps += [_keep_better]
+        steps += [*_spent(effort.under, effort.fills, CHANGE_STEPS), _keep_better]
     return [*steps, _pruned, _filled(1.0, False), _swept(effort.polish_steps)]
 
 
 def rounds_of(count: int) -> list[Step]:
-    """What a fit does that begins with atoms.
+    """What a fit does that begins with atoms: it keeps what explains most, spends the rest in so many turns."""
+    begin = [_swept(1), _hold, _thinned(KEPT), _swept(1)]
+    return [*begin, *_spent(KEPT, count, 1), _keep_better, _filled(1.0, False), _swept(CHANGE_STEPS)]
 
-    In each round it spends some of the numbers that are left on new atoms and partials, and takes a step over all.
-    """
-    return [step for _ in range(count) for step in (_joined, _filled(1.0, True), _swept(1))]
+
+def _spent(share: float, turns: int, steps: int) -> list[Step]:
+    """From a share of the numbers to all of them, in so many turns: on partials, on new atoms, and steps over all."""
+    levels = (share + (1 - share) * turn / turns for turn in range(1, turns + 1))
+    return [step for level in levels for step in (_filled(level, True), _grown(level), _swept(steps))]
 
 
 def _grown(share: float) -> Step:
@@ -114,11 +117,6 @@ def _grown(share: float) -> Step:
         return grow(problem, state, limits.of(share), watch, keep)
 
     return step
-
-
-def _joined(problem: Problem, state: State, limits: Limits, watch: Watch, keep: Callable[[State], None]) -> bool:
-    """One round of growth."""
-    return is_good_enough(problem, state) or grow(problem, state, limits, watch, keep, rounds=1)
 
 
 def _thinned(share: float) -> Step:
