@@ -64,16 +64,12 @@ def thin(problem: Problem, state: State, limits: Limits) -> None:
 
 
 def prune(problem: Problem, state: State) -> None:
-    """Drop the modes that explain less than their price, and those that share with one like them what it would explain.
-
-    Two modes of an atom that cannot be told apart are one, unless they beat: then each explains much of what it sounds.
-    """
+    """Drop the modes that explain less than their price."""
 
     def look(change: Change) -> Drops:
         stretch = problem.stretches[change.index]
         price = price_of(problem, stretch, state.residual[stretch.low : stretch.high])
-        gains = gains_of(problem, change)
-        worth = torch.where(_shared(problem, change, gains), 0.0, _worths(change, gains, False))
+        worth = _worths(change, gains_of(problem, change), False)
         return Drops(worth, max(price, FAINT * problem.energy))
 
     for _ in range(PRUNINGS):
@@ -81,6 +77,23 @@ def prune(problem: Problem, state: State) -> None:
         if not any(bool((one.worth <= one.least).any()) for part in plans for one in part):
             break
         _solve_again(problem, state, plans, _dropped(problem))
+
+
+def merge(problem: Problem, state: State) -> bool:
+    """Drop the modes that share with one like them what it would explain; whether there are any.
+
+    Two modes of an atom that cannot be told apart are one, unless they beat: then each explains much of what it sounds.
+    """
+
+    def look(change: Change) -> Drops:
+        shared = _shared(problem, change, gains_of(problem, change))
+        return Drops(torch.where(shared, 0.0, torch.inf).to(change.old.onset.dtype), 0.0)
+
+    plans = _survey(problem, state, look)
+    if not any(bool((one.worth <= one.least).any()) for part in plans for one in part):
+        return False
+    _solve_again(problem, state, plans, _dropped(problem))
+    return True
 
 
 def fill(problem: Problem, state: State, limits: Limits, beside_newcomers: bool) -> None:
@@ -209,10 +222,16 @@ def _solve_again(
 
 
 def _solved(problem: Problem, state: State, restraint: float, change: Change) -> tuple[Change, Tensor]:
-    """The change with the amplitudes of its new atoms solved, and the difference `[B, N]` to the residual."""
+    """The change with the amplitudes of its new atoms solved, and the difference `[B, N]` to the residual.
+
+    From those that are there, or from nothing: where a mode goes that others cancelled, they begin much too loud.
+    """
     low, held = problem.stretches[change.index].low * BLOCK, residual_in(problem, state, [change.index])
     local, new = change.old.shift(-low), change.new.shift(-low)
     windows = windows_for(problem, restraint, [change.index], held + Basis(local, held.shape[1]).render())
-    basis = Basis(new, held.shape[1])
-    found = solve_amplitudes(basis, windows, windows.left_by(basis), STEPS, precise=True)
+    there = Basis(new, held.shape[1])
+    silent = there.with_amplitudes(torch.zeros_like(new.amp))
+    begun = ((there, windows.left_by(there)), (silent, windows.target))
+    tried = [solve_amplitudes(basis, windows, left, STEPS, precise=True) for basis, left in begun]
+    found = min(tried, key=lambda one: float(one.left.square().sum()))
     return replace(change, new=found.basis.atoms.shift(low)), (found.left - held)[0]

@@ -360,7 +360,7 @@ def gradient(basis: Basis, residual: Tensor) -> Tensor:
 
 
 COUPLED = 0.003  # of the estimate below; a dropped pair's true product reaches 0.03, and 0.1 for swells
-PRECISE = 0.001  # the same where a matrix is to be precise
+PRECISE = 1e-5  # the same where a matrix is to be precise
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,19 @@ from torch import Tensor
 
 from ..core.columns import STRETCH_S
 from .amplitudes import solve_all, sound_of
-from .density import fill, prune, thin
+from .density import fill, merge, prune, thin
 from .growth import grow, is_good_enough
 from .modal import BLOCK, Atoms, join, no_atoms, stack
 from .refine import restraint_of
 from .settings import Effort, FitSettings
-from .state import Limits, Problem, State, begun, by_stretch, make_stretches
+from .state import Limits, Problem, State, begun, by_stretch, make_stretches, reached
 from .sweeping import Watch, sweep_all
 
 MIN_SAMPLES = 64  # a shorter recording has no room for a mode
 LAST_STEPS = 4  # of conjugate gradients over all amplitudes at the end
 GROWTH = 0.85  # of the time of a fit, where no density control follows,
 RELOCATION = 1.6  # which takes so many times as much as growth
+UNHEARD_DB = 50.0  # under a recording: what two modes in place of one are not worth their numbers for
 KEPT = 0.6  # of the atoms that a fit begins with
 CHANGE_STEPS = 3  # over all atoms after each step of density control
 
@@ -95,7 +96,7 @@ def plan_of(effort: Effort) -> list[Step]:
     for _ in range(effort.relocations):
         steps += [_hold, _grown(effort.over), _swept(CHANGE_STEPS), _thinned(effort.under), _swept(CHANGE_STEPS)]
         steps += [*_spent(effort.under, effort.fills, CHANGE_STEPS), _keep_better]
-    return [*steps, _pruned, _filled(1.0, False), _swept(effort.polish_steps)]
+    return [*steps, _pruned, _merged, _filled(1.0, False), _swept(effort.polish_steps)]
 
 
 def rounds_of(count: int) -> list[Step]:
@@ -160,6 +161,18 @@ def _keep_better(problem: Problem, state: State, limits: Limits, watch: Watch, k
 def _pruned(problem: Problem, state: State, limits: Limits, watch: Watch, keep: Callable[[State], None]) -> bool:
     prune(problem, state)
     return True
+
+
+def _merged(problem: Problem, state: State, limits: Limits, watch: Watch, keep: Callable[[State], None]) -> bool:
+    """Modes that share what one of them would explain become one, where that leaves no more that can be heard."""
+    held = stack(state.atoms).packed()
+    if not merge(problem, state):
+        return True
+    going = sweep_all(problem, state, CHANGE_STEPS, watch)
+    if reached(problem, state)[1] < UNHEARD_DB:
+        state.held = held
+        _keep_better(problem, state, limits, watch, keep)
+    return going
 
 
 def _swept(steps: int) -> Step:

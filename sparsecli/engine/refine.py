@@ -270,7 +270,7 @@ def mode_gains(atoms: Atoms, samples: Tensor) -> Tensor:
     """Energy by which the residual would grow without each mode, the other amplitudes solved again, `[G, A, M]`.
 
     With G the Gram matrix of all 2K amplitude functions and a mode's block of its inverse P, leaving the mode out costs
-    c^T P^-1 c (the Schur complement). An unused slot has 0.
+    c^T P^-1 c (the Schur complement). An unused slot has 0; infinite where rounding leaves no telling.
     """
     if not bool(atoms.used.any()):
         return torch.zeros_like(atoms.omega)
@@ -285,8 +285,8 @@ def mode_gains(atoms: Atoms, samples: Tensor) -> Tensor:
     inverse = torch.linalg.inv(matrix + torch.diag_embed(lifted)).view(windows, modes, 2, modes, 2)
     blocks = inverse.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)  # [G, K, 2, 2]
     amp = torch.view_as_real(slots.gather(atoms.amp)) / scale.view(windows, modes, 2).clamp(min=1e-150)
-    gains = torch.einsum("gki,gkij,gkj->gk", amp, torch.linalg.inv(blocks), amp).clamp(min=0)
-    return slots.spread(gains)
+    gains = torch.einsum("gki,gkij,gkj->gk", amp, torch.linalg.inv(blocks), amp)
+    return slots.spread(torch.where(gains >= 0, gains, torch.inf))
 
 
 def cut(signal: Tensor, samples: Tensor) -> Tensor:
