@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..dsp.parallel import side_by_side
 from .modal import BLOCK, Atoms, Basis, Slots, amplitude_matrix, gradient, mode_norms
-from .refine import solve_step
+from .refine import Factor, factor_of
 
 PART = 64  # atoms, neighbours in onset, whose normal matrix is known
 SPAN = 512  # blocks that are rendered or correlated together
@@ -51,21 +51,19 @@ def solve_all(atoms: Atoms, residual: Tensor, samples: int, restraint: float, st
     spans = [span for rows in parts for span in spans_of(atoms, rows, len(residual))]
     whole = torch.tensor([samples], device=residual.device)
     held = (restraint * mode_norms(atoms, whole))[0, :, None, None]  # [A, 1, 1]
-    matrices = side_by_side(lambda rows: _normal_matrix(atoms, rows, samples, restraint), parts)
+    factors = side_by_side(lambda rows: _factor(atoms, rows, samples, restraint), parts)
     amp = torch.view_as_real(atoms.amp[0])  # [A, M, 2]
 
     def downhill(residual: Tensor, amp: Tensor) -> Tensor:
         return _correlate(atoms, spans, residual) - held * amp
 
     def preconditioned(slope: Tensor) -> Tensor:
-        damping = torch.full((1,), RIDGE, dtype=torch.float64, device=slope.device)
-
-        def solved(part: tuple[Tensor, tuple[Slots, Tensor]]) -> Tensor:
-            rows, (slots, matrix) = part
-            step = solve_step(matrix, slots.gather(slope[rows][None]).flatten(1), damping)
+        def solved(part: tuple[Tensor, tuple[Slots, Factor]]) -> Tensor:
+            rows, (slots, factor) = part
+            step = factor.solve(slots.gather(slope[rows][None]).flatten(1))
             return slots.spread(step.view(len(step), -1, 2))[0]
 
-        steps = side_by_side(solved, list(zip(parts, matrices, strict=True)))
+        steps = side_by_side(solved, list(zip(parts, factors, strict=True)))
         return slope.index_copy(0, torch.cat(parts), torch.cat(steps))
 
     slope = downhill(residual, amp)
@@ -135,8 +133,9 @@ def _basis(atoms: Atoms, span: Span) -> Basis:
     return Basis(atoms.columns(span.rows).shift(-span.begin * BLOCK), span.end - span.begin)
 
 
-def _normal_matrix(atoms: Atoms, rows: Tensor, samples: int, restraint: float) -> tuple[Slots, Tensor]:
+def _factor(atoms: Atoms, rows: Tensor, samples: int, restraint: float) -> tuple[Slots, Factor]:
+    """Where the modes of the atoms at `rows` stand, and the factor of their normal matrix."""
     part = atoms.columns(rows)
     matrix = amplitude_matrix(part, torch.tensor([samples], device=rows.device))
     matrix.diagonal(dim1=1, dim2=2).mul_(1.0 + restraint)
-    return part.slots, matrix
+    return part.slots, factor_of(matrix, torch.full((1,), RIDGE, dtype=torch.float64, device=rows.device))

@@ -184,7 +184,7 @@ def _step(start: _Trial, windows: Windows, pairs: Pairs, basis: Basis | None) ->
     pending = torch.ones_like(cost, dtype=torch.bool)
     best = start
     for attempt in range(TRIES):
-        moved = _move(atoms, solve_step(matrix, vector, damping), windows.bounds)
+        moved = _move(atoms, factor_of(matrix, damping).solve(vector), windows.bounds)
         trial = Basis(moved, residual.shape[1], fast_dtype(moved))
         left = windows.left_by(trial)
         trial_cost = _cost(moved, windows, left)
@@ -350,11 +350,6 @@ def factor_of(matrix: Tensor, damping: Tensor) -> Factor:
         if not bool(failed.any()) or not bool(damping.isfinite().all()):
             return Factor(lower, scale)
         damping = torch.where(failed > 0, damping * MORE_DAMPING, damping)
-
-
-def solve_step(matrix: Tensor, vector: Tensor, damping: Tensor) -> Tensor:
-    """The damped step `[G, Q]`, from the lower triangle of the matrix."""
-    return factor_of(matrix, damping).solve(vector)
 
 
 def _move(atoms: Atoms, step: Tensor, bounds: Bounds) -> Atoms:
